@@ -1,0 +1,48 @@
+"""Messages to bytes and back; the border where everything from outside is validated.
+
+A client frame is an array of requests or answers; a peer frame is a `Frame`; a gossip frame is one `Gossip` message.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from zdynamo.errors import Malformed
+from zdynamo.messages import ClientAnswer, ClientRequest, Frame, Gossip
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+_requests = msgspec.msgpack.Decoder(list[ClientRequest])
+_answers = msgspec.msgpack.Decoder(list[ClientAnswer])
+_frame = msgspec.msgpack.Decoder(Frame)
+_gossip = msgspec.msgpack.Decoder(Gossip)
+
+encode = _encoder.encode
+
+
+def decode_requests(frame: bytes) -> list[ClientRequest]:
+    """Raises: Malformed."""
+    return _decode(_requests, frame)
+
+
+def decode_answers(frame: bytes) -> list[ClientAnswer]:
+    """Raises: Malformed."""
+    return _decode(_answers, frame)
+
+
+def decode_frame(frame: bytes) -> Frame:
+    """Raises: Malformed."""
+    return _decode(_frame, frame)
+
+
+def decode_gossip(frame: bytes) -> Gossip:
+    """Raises: Malformed."""
+    return _decode(_gossip, frame)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], frame: bytes) -> T:
+    try:
+        return decoder.decode(frame)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from None

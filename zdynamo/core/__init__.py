@@ -1,0 +1,1 @@
+"""The protocol, pure: no socket, thread, clock, random source, file or log."""

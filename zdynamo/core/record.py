@@ -1,0 +1,165 @@
+"""What is kept under a key: a causal clock and siblings, and how two such records merge (paper 4.4).
+
+The clock is a dotted version vector: each entry `(actor, birth, counter)` claims every dot of that actor and birth up
+to the counter. `cloud` holds dots seen beyond the clock, when a client's context names a write that this replica has
+not received. Merge keeps a sibling if the other side has it too or has not seen its dot, so that it is commutative,
+associative and idempotent, and never drops a sibling for any reason but a clock that covers it.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+
+from zdynamo.errors import Malformed
+from zdynamo.messages import Dot
+
+
+class Sibling(Struct, array_like=True, frozen=True):
+    """One write that no later write has covered."""
+
+    dot: Dot
+    time: int  # hybrid logical: wall milliseconds << 16 | logical counter
+    expires_ms: int  # wall clock; 0: never
+    tombstone: bool
+    content_type: str
+    value: bytes
+    request: bytes  # of the client that wrote it: a retry is recognised by it
+
+
+class Clock(Struct, array_like=True, frozen=True):
+    """A set of dots: all up to an entry's counter, and the cloud's one by one. Entries and cloud are sorted."""
+
+    entries: tuple[Dot, ...] = ()
+    cloud: tuple[Dot, ...] = ()
+
+
+class Record(Struct, array_like=True, frozen=True):
+    """A clock and the siblings that it has seen and nothing has covered, sorted by dot."""
+
+    clock: Clock
+    siblings: tuple[Sibling, ...]
+
+
+NOTHING_SEEN = Clock()
+EMPTY = Record(NOTHING_SEEN, ())
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+encode_record = _encoder.encode  # canonical: equal records have equal bytes
+
+
+def decode_record(encoded: bytes) -> Record:
+    """Raises: Malformed, also for records that are not canonical."""
+    try:
+        record = _decoder.decode(encoded)
+    except msgspec.DecodeError as error:
+        raise Malformed(str(error)) from None
+    if len(record.siblings) > 1 or len(record.clock.entries) > 1 or record.clock.cloud:
+        _check_canonical(record)
+    if not all(covers(record.clock, sibling.dot) for sibling in record.siblings):
+        raise Malformed("a sibling that its clock has not seen")
+    return record
+
+
+def covers(clock: Clock, dot: Dot) -> bool:
+    """Whether the clock has seen the dot."""
+    actor, birth, counter = dot
+    for entry in clock.entries:
+        if entry[0] == actor and entry[1] == birth:
+            return counter <= entry[2] or dot in clock.cloud
+    return dot in clock.cloud
+
+
+def covers_all(clock: Clock, other: Clock) -> bool:
+    """Whether the clock has seen whatever the other has."""
+    return (
+        clock == other
+        or all(_claims(clock, entry) for entry in other.entries)
+        and all(covers(clock, dot) for dot in other.cloud)
+    )
+
+
+def join(one: Clock, other: Clock) -> Clock:
+    """What either has seen."""
+    if one == other or not other.entries and not other.cloud:
+        return one
+    if not one.entries and not one.cloud:
+        return other
+    return _clock(one.entries + other.entries, one.cloud + other.cloud)
+
+
+def with_dots(clock: Clock, dots: Iterable[Dot]) -> Clock:
+    """The clock and single dots beyond it."""
+    return _clock(clock.entries, clock.cloud + tuple(dots))
+
+
+def merge(one: Record, other: Record) -> Record:
+    """The record of who has seen both: commutative, associative, idempotent."""
+    if one == other:
+        return one
+    mine, theirs = {sibling.dot for sibling in one.siblings}, {sibling.dot for sibling in other.siblings}
+    kept = {
+        sibling.dot: sibling
+        for sibling in one.siblings
+        if sibling.dot in theirs or not covers(other.clock, sibling.dot)
+    }
+    for sibling in other.siblings:
+        if sibling.dot in mine or not covers(one.clock, sibling.dot):
+            kept[sibling.dot] = sibling
+    return Record(join(one.clock, other.clock), _sorted_siblings(kept))
+
+
+def write(record: Record, seen: Clock, sibling: Sibling) -> Record:
+    """The record after a write by its coordinator: what `seen` covers goes, the rest stays beside the new sibling.
+
+    The coordinator's record holds all that its actor ever minted for this key, so the new dot raises the clock's entry.
+    """
+    kept = tuple(old for old in record.siblings if not covers(seen, old.dot))
+    if not record.clock.entries and not record.clock.cloud and not seen.entries and not seen.cloud:
+        return Record(Clock((sibling.dot,)), (sibling,))
+    clock = _clock((*record.clock.entries, *seen.entries, sibling.dot), record.clock.cloud + seen.cloud)
+    return Record(clock, tuple(sorted((*kept, sibling), key=_by_dot)))
+
+
+def shown(record: Record, wall_ms: int) -> list[Sibling]:
+    """The siblings as a reader is shown them: values only, expired ones left out, and one for each client request."""
+    by_request: dict[bytes, Sibling] = {}
+    for sibling in record.siblings:
+        if not sibling.tombstone and not 0 < sibling.expires_ms <= wall_ms:
+            by_request.setdefault(sibling.request, sibling)
+    return list(by_request.values())
+
+
+def _clock(entries: Iterable[Dot], cloud: Iterable[Dot]) -> Clock:
+    highest: dict[tuple[int, int], int] = {}
+    for actor, birth, counter in entries:
+        if highest.get((actor, birth), -1) < counter:
+            highest[actor, birth] = counter
+    beyond = {dot for dot in cloud if highest.get(dot[:2], -1) < dot[2]}
+    return Clock(
+        tuple(sorted((actor, birth, counter) for (actor, birth), counter in highest.items())), tuple(sorted(beyond))
+    )
+
+
+def _claims(clock: Clock, entry: Dot) -> bool:
+    return any(mine[0] == entry[0] and mine[1] == entry[1] and entry[2] <= mine[2] for mine in clock.entries)
+
+
+def _check_canonical(record: Record) -> None:
+    dots = [sibling.dot for sibling in record.siblings]
+    actors = [entry[:2] for entry in record.clock.entries]
+    for ordered in (dots, actors, list(record.clock.cloud)):
+        if any(one >= other for one, other in zip(ordered, ordered[1:], strict=False)):
+            raise Malformed("a record that is not canonical")
+
+
+def _by_dot(sibling: Sibling) -> Dot:
+    return sibling.dot
+
+
+def _sorted_siblings(siblings: dict[Dot, Sibling]) -> tuple[Sibling, ...]:
+    if len(siblings) < 2:
+        return tuple(siblings.values())
+    return tuple(siblings[dot] for dot in sorted(siblings))

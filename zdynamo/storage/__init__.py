@@ -1,0 +1,1 @@
+"""Where a node keeps its records: the engines behind the store protocol."""
