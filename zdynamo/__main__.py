@@ -1,0 +1,5 @@
+"""`python -m zdynamo` is `zdynamo`."""
+
+from zdynamo.cli.main import run
+
+run()

@@ -1,0 +1,102 @@
+"""The `zdynamo` program: its verbs, and how every failure becomes one line and an exit code (DESIGN 2.5)."""
+
+import os
+import sys
+
+import typer
+
+from zdynamo.cli import bench, data, local, start, views
+from zdynamo.cli.output import FAILED, INTERRUPTED, QUORUM_NOT_MET, one_line
+
+app = typer.Typer(
+    help="A leaderless, highly available key-value store.",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 quorum not met.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+for verb in (
+    start.start,
+    local.local,
+    data.put,
+    data.get,
+    data.delete,
+    views.members,
+    views.ring,
+    views.status,
+    bench.bench,
+):
+    app.command()(verb)
+
+
+@app.callback(invoke_without_command=True)
+def program(
+    context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True)
+) -> None:
+    """A leaderless, highly available key-value store."""
+    if version:
+        from zdynamo import __version__
+
+        print(f"zdynamo {__version__}")
+        raise typer.Exit
+
+
+def run() -> None:
+    """The entry point of the installed program."""
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _reader_left()
+    sys.exit(code)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code."""
+    try:
+        return int(app(arguments, prog_name="zdynamo", standalone_mode=False) or 0)
+    except BrokenPipeError:
+        return _reader_left()
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:
+        line, code = _explain(error)
+        if line:
+            print(f"zdynamo: {line}", file=sys.stderr)
+        return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """One line that says what to do, and the exit code."""
+    from zdynamo.errors import QuorumNotMet, ZdynamoError
+
+    if hasattr(error, "format_message"):  # typer's own usage errors, whichever version made them
+        return _usage(error), int(getattr(error, "exit_code", FAILED))
+    if isinstance(error, QuorumNotMet):
+        return one_line(error), QUORUM_NOT_MET
+    if isinstance(error, ZdynamoError):
+        return one_line(error), FAILED
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or one_line(error)}", FAILED
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    place = f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}" if traceback else "unknown place"
+    return f"unexpected {type(error).__name__} at {place}: {one_line(error)}; please report this", FAILED
+
+
+def _usage(error: Exception) -> str:
+    message = one_line(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if not message or context is None:
+        return message
+    return f"{message[:1].lower()}{message[1:]}: see {context.command_path} --help"
+
+
+def _reader_left() -> int:
+    """Nobody reads our output any more; Python must not try to flush it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED

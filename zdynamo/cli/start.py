@@ -1,0 +1,108 @@
+"""The verb `start`: one node in the foreground."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+PARENT_GONE_GRACE_SECONDS = 10.0  # a node that has not stopped by then is ended hard
+
+SETTINGS = {  # flags that are a setting as they stand
+    "name": "node.name",
+    "host": "node.host",
+    "port": "node.port",
+    "peer_port": "node.peer_port",
+    "gossip_port": "node.gossip_port",
+    "http_port": "node.http_port",
+    "bind": "node.bind",
+    "data": "node.data",
+    "zone": "node.zone",
+    "min_members": "cluster.min_members",
+    "durability": "storage.durability",
+    "log_level": "log.level",
+}
+
+Text = str | None
+Number = int | None
+Port = Annotated[Number, Option("--port", help="The client port: HOST:PORT is the public address. Default: 7400.")]
+PeerPort = Annotated[Number, Option("--peer-port", help="Default: the client port + 1.")]
+GossipPort = Annotated[Number, Option("--gossip-port", help="Default: the client port + 2.")]
+HttpPort = Annotated[Number, Option("--http-port", help="Default: the client port + 3.")]
+ConfigFile = Annotated[Path | None, Option("--config", metavar="FILE", help="A TOML file, see configs/zdynamo.toml.")]
+Name = Annotated[Text, Option("--name", help="The name that people know the node by.")]
+Host = Annotated[Text, Option("--host", help="The host that others reach this node at. Default: 127.0.0.1.")]
+Bind = Annotated[Text, Option("--bind", help="The address to listen on, if it is not the host.")]
+Seeds = Annotated[
+    list[str] | None, Option("--seed", metavar="HOST:PORT", help="The public address of any member; repeatable.")
+]
+Data = Annotated[Text, Option("--data", metavar="DIR", help="The data folder. Default: data.")]
+Memory = Annotated[bool, Option("--memory", help="Keep records in memory only.")]
+Found = Annotated[bool, Option("--found", help="Found a cluster at once, without listening for one.")]
+Insecure = Annotated[bool, Option("--insecure", help="Allow addresses beyond loopback.")]
+Durability = Annotated[
+    Text, Option("--durability", metavar="always|interval|never", help="When writes are fsynced. Default: interval.")
+]
+Zone = Annotated[Text, Option("--zone", help="The failure domain: rack, room, region.")]
+MinMembers = Annotated[Number, Option("--min-members", help="A new cluster takes data once so many have joined.")]
+LogLevel = Annotated[
+    Text, Option("--log-level", metavar="debug|info|warning|error", help="The lowest level logged. Default: info.")
+]
+
+
+def start(
+    context: typer.Context,
+    config: ConfigFile = None,
+    name: Name = None,
+    host: Host = None,
+    port: Port = None,
+    peer_port: PeerPort = None,
+    gossip_port: GossipPort = None,
+    http_port: HttpPort = None,
+    bind: Bind = None,
+    seed: Seeds = None,
+    data: Data = None,
+    memory: Memory = False,
+    found: Found = False,
+    insecure: Insecure = False,
+    durability: Durability = None,
+    zone: Zone = None,
+    min_members: MinMembers = None,
+    log_level: LogLevel = None,
+    as_json: Annotated[bool, Option("--json", help="Log JSON lines, even on a terminal.")] = False,
+    stop_with_stdin: Annotated[bool, Option("--stop-with-stdin", hidden=True)] = False,
+) -> None:
+    """Run one node in the foreground, until Ctrl-C or SIGTERM.
+
+    Example: zdynamo start --name b --port 7410 --data data/b --seed 127.0.0.1:7400
+    """
+    if memory and data is not None:
+        raise typer.BadParameter("--memory keeps nothing in a folder: leave out one of the two", param_hint="--data")
+    from zdynamo.config import load
+
+    flags = {setting: context.params[flag] for flag, setting in SETTINGS.items()} | {
+        "node.insecure": insecure or None,
+        "cluster.seeds": seed or None,
+        "cluster.found": found or None,
+        "storage.engine": "memory" if memory else None,
+        "log.format": "json" if as_json else None,
+    }
+    loaded = load(config, os.environ, flags)
+    if stop_with_stdin:
+        threading.Thread(target=_stop_at_end_of_stdin, name="stdin", daemon=True).start()
+    from zdynamo.threads.server import run_node
+
+    raise typer.Exit(run_node(loaded))
+
+
+def _stop_at_end_of_stdin() -> None:
+    """Whoever started this node holds the other end; it closes however that process ends, kill -9 included."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(PARENT_GONE_GRACE_SECONDS)
+    os._exit(1)

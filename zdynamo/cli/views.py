@@ -1,0 +1,171 @@
+"""The verbs that show the cluster as one member sees it: members, ring, status."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from zdynamo.cli.data import DEFAULT_TIMEOUT_MS
+from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
+from zdynamo.cli.output import note, one_line, show_json, show_table
+
+if TYPE_CHECKING:
+    from zdynamo.client import Client
+    from zdynamo.messages import MemberView, NodeDescription, Topology
+
+
+def members(
+    node: NodeOption = DEFAULT_NODE,
+    timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
+    as_json: JsonOption = False,
+) -> None:
+    """List the members, and who of them is alive.
+
+    Example: zdynamo members --node 127.0.0.1:7400
+    """
+    with connect(node, timeout_ms) as client:
+        topology = client.topology()
+    owns = _partitions_owned(topology)
+    if as_json:
+        show_json(
+            [
+                {**_named(member), "phi": member.phi, "zone": member.record.zone, "owns": owns[member.record.id]}
+                for member in topology.members
+            ]
+        )
+        return
+    show_table(
+        ("NAME", "ADDRESS", "STATE", "PHI", "ZONE", "OWNS", "ID"),
+        [
+            (
+                member.record.name,
+                member.record.addresses.client,
+                member.state,
+                f"{member.phi:.1f}",
+                member.record.zone or "-",
+                owns[member.record.id],
+                member.record.id,
+            )
+            for member in topology.members
+        ],
+        right=("PHI", "OWNS"),
+    )
+
+
+def ring(
+    node: NodeOption = DEFAULT_NODE,
+    timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
+    as_json: JsonOption = False,
+) -> None:
+    """Show each member's share of the ring; with --json, the owners of each partition.
+
+    Example: zdynamo ring --json
+    """
+    with connect(node, timeout_ms) as client:
+        topology = client.topology()
+    partitions, n = topology.constants.partitions, topology.constants.n
+    owns = _partitions_owned(topology)
+    if as_json:
+        shares = [{**_named(member), "owns": owns[member.record.id]} for member in topology.members]
+        layout = topology.layout.number if topology.layout else None
+        show_json({"layout": layout, "partitions": partitions, "n": n, "members": shares, "owners": topology.owners})
+        return
+    if topology.layout is None:
+        note(f"no layout yet: it is decided once {topology.constants.min_members} members have joined")
+    else:
+        copies = max((len(owners) for owners in topology.owners), default=0)
+        print(f"layout {topology.layout.number}: {partitions} partitions, {copies} of {n} copies each")
+    first = Counter(owners[0] for owners in topology.owners if owners)
+    total = sum(owns.values()) or 1
+    show_table(
+        ("NAME", "ADDRESS", "ZONE", "WEIGHT", "OWNS", "FIRST OF", "SHARE"),
+        [
+            (
+                member.record.name,
+                member.record.addresses.client,
+                member.record.zone or "-",
+                member.record.weight,
+                owns[member.record.id],
+                first[member.record.id],
+                f"{owns[member.record.id] / total:.1%}",
+            )
+            for member in topology.members
+        ],
+        right=("WEIGHT", "OWNS", "FIRST OF", "SHARE"),
+    )
+
+
+def status(
+    node: NodeOption = DEFAULT_NODE,
+    timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the figures of every member that can be reached.
+
+    Example: zdynamo status
+    """
+    with connect(node, timeout_ms) as client:
+        described = [(member, _describe(client, member)) for member in client.topology().members]
+    if as_json:
+        show_json([{**_named(member), **_figures(answer)} for member, answer in described])
+        return
+    figures = {member.record.name: _rows(member, answer) for member, answer in described}
+    titles = list(dict.fromkeys(title for rows in figures.values() for title in rows))
+    show_table(
+        ("", *figures),
+        [(title, *(rows.get(title, "-") for rows in figures.values())) for title in titles],
+        right=tuple(figures),
+    )
+    for member, answer in described:
+        for notice in (answer,) if isinstance(answer, str) else answer.notices:
+            note(f"{member.record.name}: {notice}")
+
+
+def _describe(client: "Client", member: "MemberView") -> "NodeDescription | str":
+    """The member's own figures, or why there are none."""
+    from zdynamo.errors import RequestError
+
+    if member.state == "down":
+        return "down"
+    try:
+        return client.node_status(member.record.addresses.client)
+    except RequestError as error:
+        return one_line(error)
+
+
+def _figures(answer: "NodeDescription | str") -> dict[str, Any]:
+    if isinstance(answer, str):
+        return {"reachable": False, "error": answer}
+    return {
+        "reachable": True,
+        "engine": answer.engine,
+        "durability": answer.durability,
+        "uptime_ms": answer.uptime_ms,
+        "notices": answer.notices,
+        "counters": answer.counters,
+    }
+
+
+def _rows(member: "MemberView", answer: "NodeDescription | str") -> dict[str, object]:
+    """Title to cell."""
+    rows: dict[str, object] = {"address": member.record.addresses.client, "state": member.state}
+    if isinstance(answer, str):
+        return rows
+    rows |= {"engine": answer.engine, "durability": answer.durability, "uptime": _span(answer.uptime_ms)}
+    return rows | dict(sorted(answer.counters.items()))
+
+
+def _named(member: "MemberView") -> dict[str, object]:
+    record = member.record
+    return {"name": record.name, "id": record.id, "address": record.addresses.client, "state": member.state}
+
+
+def _partitions_owned(topology: "Topology") -> Counter[str]:
+    return Counter(owner for owners in topology.owners for owner in owners)
+
+
+def _span(span_ms: int) -> str:
+    seconds = span_ms // 1000
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
