@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from zdynamo.errors import Malformed
-from zdynamo.messages import ClientAnswer, ClientRequest, Frame, Gossip
+from zdynamo.messages import ClientAnswer, ClientRequest, Frame, Gossip, View
 
 T = TypeVar("T")
 
@@ -16,7 +16,8 @@ _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder(list[ClientRequest])
 _answers = msgspec.msgpack.Decoder(list[ClientAnswer])
 _frame = msgspec.msgpack.Decoder(Frame)
-_gossip = msgspec.msgpack.Decoder(Gossip)
+_view = msgspec.msgpack.Decoder(View)
+_gossip: msgspec.msgpack.Decoder[Gossip] = msgspec.msgpack.Decoder(Gossip)
 
 encode = _encoder.encode
 
@@ -39,6 +40,11 @@ def decode_frame(frame: bytes) -> Frame:
 def decode_gossip(frame: bytes) -> Gossip:
     """Raises: Malformed."""
     return _decode(_gossip, frame)
+
+
+def decode_view(frame: bytes) -> View:
+    """Of the router's own making. Raises: Malformed."""
+    return _decode(_view, frame)
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[T], frame: bytes) -> T:

@@ -16,9 +16,6 @@ PROTOCOL_LOWEST = 1
 PROTOCOL_HIGHEST = 1
 
 
-# --- membership records, layouts and views -----------------------------------------------------------------------
-
-
 class Addresses(Struct, array_like=True, frozen=True):
     """Where a member is reached, as it was given: `HOST:PORT`, or a ZeroMQ endpoint with its scheme."""
 
@@ -36,6 +33,7 @@ class MemberRecord(Struct, array_like=True, frozen=True):
     name: str
     epoch: int  # raised at every start
     boot: str  # random, drawn at every start
+    started_ms: int  # wall clock of that start: of two processes with one id the later stops
     addresses: Addresses
     zone: str
     weight: int
@@ -89,9 +87,7 @@ class View(Struct, array_like=True, frozen=True):
     members: tuple[MemberView, ...]  # with this node, sorted by id; removed members are left out
     layout: Layout | None  # None until the first layout is decided: no data is taken before
     table_digest: int
-
-
-# --- client requests and answers -------------------------------------------------------------------------------
+    took_over: bool = False  # this process took over the id of a member whose data it does not have
 
 
 class Get(Struct, array_like=True, tag=0, frozen=True):
@@ -246,9 +242,6 @@ ClientRequest = Get | Put | Delete | DescribeCluster | DescribeNode
 ClientAnswer = Found | Absent | Done | QuorumNotMet | OutcomeUnknown | Overloaded | Refused | Topology | NodeDescription
 
 
-# --- between peers, over the streams -----------------------------------------------------------------------------
-
-
 class Hello(Struct, array_like=True, tag=0, frozen=True):
     """The first message of an epoch to a peer, and the answer to whatever comes from a stranger."""
 
@@ -376,9 +369,6 @@ class Frame(Struct, array_like=True, frozen=True):
     to: NodeId  # "" in a Hello to a stranger
     to_epoch: int
     messages: tuple[PeerMessage, ...]
-
-
-# --- gossip, over PUB/SUB ----------------------------------------------------------------------------------------
 
 
 class Heartbeat(Struct, array_like=True, tag=0, frozen=True):

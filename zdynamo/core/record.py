@@ -74,16 +74,14 @@ def covers(clock: Clock, dot: Dot) -> bool:
 
 def covers_all(clock: Clock, other: Clock) -> bool:
     """Whether the clock has seen whatever the other has."""
-    return (
-        clock == other
-        or all(_claims(clock, entry) for entry in other.entries)
-        and all(covers(clock, dot) for dot in other.cloud)
+    return clock == other or (
+        all(_claims(clock, entry) for entry in other.entries) and all(covers(clock, dot) for dot in other.cloud)
     )
 
 
 def join(one: Clock, other: Clock) -> Clock:
     """What either has seen."""
-    if one == other or not other.entries and not other.cloud:
+    if one == other or (not other.entries and not other.cloud):
         return one
     if not one.entries and not one.cloud:
         return other

@@ -7,6 +7,8 @@ from typing import Protocol
 class Store(Protocol):
     """An ordered map of bytes with staged writes. One owner thread. Reads see what is staged."""
 
+    engine: str  # "memory" or "rocksdb"
+    durability: str  # "always", "interval" or "never"
     durable: bool  # false: nothing outlives the process, and a restart is a lost disk
 
     def get(self, key: bytes) -> bytes | None: ...

@@ -1,0 +1,35 @@
+"""Is this request one that the cluster can serve? If not, the answer that says why and what to do."""
+
+from zdynamo.core.placement import Placement
+from zdynamo.core.settings import NodeLimits
+from zdynamo.messages import Delete, Get, Put, Refused
+from zdynamo.partition import BUCKET_BYTES_MAX
+
+
+def refusal(message: Get | Put | Delete, placement: Placement, limits: NodeLimits) -> Refused | None:
+    """None: take it."""
+    reason = _reason(message, placement, limits)
+    return Refused(message.request, reason) if reason else None
+
+
+def _reason(message: Get | Put | Delete, placement: Placement, limits: NodeLimits) -> str:
+    view = placement.view
+    if message.cluster and message.cluster != view.cluster:
+        return f"this node is of cluster {view.cluster}, the client knows {message.cluster}: check the address"
+    bucket_bytes = len(message.bucket.encode())
+    if not 0 < bucket_bytes <= BUCKET_BYTES_MAX:
+        return f"the bucket's name has {bucket_bytes} bytes: use 1 to {BUCKET_BYTES_MAX}"
+    if not 0 < len(message.key) <= limits.key_bytes_max:
+        return f"the key has {len(message.key)} bytes: use 1 to {limits.key_bytes_max}"
+    if not 0 < message.deadline_ms <= limits.deadline_ms_max:
+        return f"the deadline is {message.deadline_ms} ms: use 1 to {limits.deadline_ms_max}"
+    n = view.constants.n
+    for name in ("r", "w", "pr", "pw"):
+        value = getattr(message, name, 0)
+        if not 0 <= value <= n:
+            return f"{name} is {value}: use 1 to {n}, the number of copies, or 0 for the default"
+    if isinstance(message, Put) and len(message.value) > limits.value_bytes_max:
+        return f"the value has {len(message.value)} bytes: use at most {limits.value_bytes_max}"
+    if not isinstance(message, Get) and message.attempt < 1:
+        return f"attempt is {message.attempt}: count from 1"
+    return ""

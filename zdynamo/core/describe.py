@@ -1,0 +1,56 @@
+"""What a node tells clients about the cluster and itself."""
+
+from zdynamo.core.placement import Placement
+from zdynamo.core.store import Store
+from zdynamo.messages import DescribeCluster, DescribeNode, NodeDescription, Topology
+
+
+def describe_cluster(request: DescribeCluster, placement: Placement) -> Topology:
+    view = placement.view
+    return Topology(
+        request.request,
+        view.cluster,
+        view.me.id,
+        view.constants,
+        view.members,
+        view.layout,
+        placement.owners,
+        view.number,
+        view.table_digest,
+    )
+
+
+def describe_node(
+    request: DescribeNode, placement: Placement, counters: dict[str, int], store: Store, uptime_ms: int
+) -> NodeDescription:
+    view = placement.view
+    return NodeDescription(
+        request.request,
+        view.me.id,
+        view.me.name,
+        view.cluster,
+        counters,
+        notices(placement),
+        store.engine,
+        store.durability,
+        uptime_ms,
+    )
+
+
+def notices(placement: Placement) -> tuple[str, ...]:
+    """What an operator should know, in words."""
+    view = placement.view
+    found = []
+    if view.layout is None:
+        joined, needed = len(view.members), view.constants.min_members
+        found.append(f"forming: {joined} members, {needed} needed; the first put fixes who owns the data")
+    else:
+        copies = min(view.constants.n, len(view.layout.members))
+        if copies < view.constants.n:
+            found.append(f"each key has {copies} of {view.constants.n} copies: there are only so many members")
+        if all(member.id != placement.me for member in view.layout.members):
+            found.append("joined after data was taken: owns nothing until layouts can change")
+    down = [member.record.name for member in view.members if member.state == "down"]
+    if down:
+        found.append(f"down: {', '.join(sorted(down))}")
+    return tuple(found)

@@ -1,0 +1,101 @@
+"""Handing a client's request to a node that can coordinate it, and its answer back (paper 4.5).
+
+A node that does not answer soon is not waited for: the request goes to the next candidate as a further attempt, and the
+first answer counts. Two coordinators of one request harm nobody: readers see one value.
+"""
+
+from msgspec.structs import replace
+
+from zdynamo.core.events import Effect, Now, Send
+from zdynamo.core.pending import Answer, Origin, Pending, answer
+from zdynamo.core.tally import Tally
+from zdynamo.messages import Delete, Forward, Get, NodeId, OutcomeUnknown, Put, QuorumNotMet
+
+HOPS_MAX = 3
+PATIENCE = 3  # replica timeouts until the next candidate is asked as well
+
+
+class Forwarding:
+    """A request that another node coordinates."""
+
+    __slots__ = (
+        "answered",
+        "candidates",
+        "deadline_at_ms",
+        "due_ms",
+        "hops",
+        "message",
+        "number",
+        "origin",
+        "size",
+        "tally",
+    )
+
+    def __init__(
+        self, number: int, origin: Origin, message: Get | Put | Delete, hops: int, deadline_at_ms: int
+    ) -> None:
+        self.number = number
+        self.origin = origin
+        self.message = message
+        self.hops = hops
+        self.candidates: list[NodeId] = []  # not asked yet
+        self.deadline_at_ms = deadline_at_ms
+        self.due_ms = deadline_at_ms  # when to ask the next, or give up
+        self.size = len(message.value) if isinstance(message, Put) else 0
+        self.answered = False
+        self.tally = Tally(1, ())
+
+
+class Forwards:
+    """The requests that this node has handed on."""
+
+    def __init__(self, pending: Pending, *, replica_timeout_ms: int) -> None:
+        self._pending = pending
+        self._patience_ms = PATIENCE * replica_timeout_ms
+
+    def begin(self, operation: Forwarding, candidates: list[NodeId], now: Now) -> list[Effect]:
+        """Ask the first of the candidates; there must be one."""
+        operation.candidates = candidates
+        self._pending.add(operation)
+        return self._ask_next(operation, now)
+
+    def answered(self, message: Answer, operation: Forwarding) -> list[Effect]:
+        """The first answer is the answer."""
+        self._pending.drop(operation)
+        return [answer(operation.origin, message)]
+
+    def missed(self, replica: NodeId, operation: Forwarding, now: Now) -> list[Effect]:
+        """The node asked is not there."""
+        self._pending.heard(operation, replica)
+        operation.tally.no(replica)
+        if operation.tally.waiting or operation.candidates:
+            return self._ask_next(operation, now) if operation.candidates else []
+        return self._give_up(operation)
+
+    def expired(self, operation: Forwarding, now: Now) -> list[Effect]:
+        """Too long without an answer."""
+        if now.monotonic_ms >= operation.deadline_at_ms:
+            return self._give_up(operation)
+        if operation.candidates:
+            return self._ask_next(operation, now)
+        operation.due_ms = operation.deadline_at_ms
+        self._pending.postpone(operation)
+        return []
+
+    def _ask_next(self, operation: Forwarding, now: Now) -> list[Effect]:
+        node = operation.candidates.pop(0)
+        self._pending.asked(operation, node)
+        operation.due_ms = min(operation.deadline_at_ms, now.monotonic_ms + self._patience_ms)
+        self._pending.postpone(operation)
+        left_ms = operation.deadline_at_ms - now.monotonic_ms
+        forward = Forward(operation.number, left_ms, operation.hops + 1, operation.message)
+        if not isinstance(operation.message, Get):
+            operation.message = replace(operation.message, attempt=operation.message.attempt + 1)
+        return [Send(node, forward)]
+
+    def _give_up(self, operation: Forwarding) -> list[Effect]:
+        self._pending.drop(operation)
+        request = operation.message.request
+        if isinstance(operation.message, Get):
+            return [answer(operation.origin, QuorumNotMet(request, 1, 0, "no node that could coordinate has answered"))]
+        return [answer(operation.origin, OutcomeUnknown(request, 1, 0))]

@@ -1,0 +1,384 @@
+"""Who is a member, and is it there: explicit membership by gossip, liveness by opinion (paper 4.8, DESIGN 4.6).
+
+`Membership.step` is pure, like the node's, and belongs to the router thread. PUB/SUB is a hint, the streams are the
+truth: a differing digest in a heartbeat, and a slow timer, exchange whole tables over the streams.
+"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from zdynamo.core.detector import Liveness
+from zdynamo.core.events import Noted, Now, Randomness
+from zdynamo.core.joining import Joining
+from zdynamo.core.layout import make_layout
+from zdynamo.core.membership_events import (
+    AskSeed,
+    Fail,
+    Gossiped,
+    Heard,
+    Kept,
+    Mail,
+    MembershipEffect,
+    MembershipEvent,
+    NewView,
+    Persist,
+    Profile,
+    Publish,
+    SeedAnswered,
+    Ticked,
+)
+from zdynamo.core.settings import Rhythms
+from zdynamo.core.table import MemberTable
+from zdynamo.messages import (
+    Gossip,
+    Heartbeat,
+    Hello,
+    Layout,
+    LayoutMember,
+    LayoutWanted,
+    MemberRecord,
+    MemberView,
+    NodeId,
+    Ping,
+    Pong,
+    Rumor,
+    Table,
+    Topology,
+    View,
+)
+
+TICK_MS = 50
+PAUSE_MS = 1000  # between two ticks: this node itself stood still
+EXCHANGE_AGAIN_MS = 200  # with one member whose digest differs
+TWIN_SIGHTINGS = 2  # of our own record, raised by somebody else: the first may be from before our restart
+
+
+class Membership:
+    """The member table, the opinions and the layout. Owned by one thread."""
+
+    def __init__(self, *, kept: Kept, profile: Profile, rhythms: Rhythms, random: Randomness, now: Now) -> None:
+        self._profile = profile
+        self._rhythms = rhythms
+        self._random = random
+        self._id = kept.node or f"{random.getrandbits(64):016x}"
+        self.boot = f"{random.getrandbits(64):016x}"
+        self._started_ms = now.wall_ms
+        self._epoch = kept.epoch + 1
+        self._cluster = kept.cluster
+        self._constants = kept.constants
+        self._table = MemberTable(kept.records)
+        self._layout = kept.layout
+        self._took_over = kept.took_over
+        self._joining = Joining(profile, rhythms, now.monotonic_ms)
+        self._liveness: dict[NodeId, Liveness] = {}
+        self._exchanged_at_ms: dict[NodeId, int] = {}
+        self._view_number = 0
+        self._sequence = 0
+        self._twin_sightings = 0
+        self._ticked_at_ms = now.monotonic_ms
+        self._heartbeat_due_ms = now.monotonic_ms
+        self._exchange_due_ms = now.monotonic_ms + rhythms.exchange_ms
+
+    def start(self, now: Now) -> list[MembershipEffect]:
+        """A node that has been a member goes on where it was; another looks for a cluster."""
+        if not self._cluster:
+            return [Persist(self._keep())]
+        self._joining.over()
+        known = self._table.get(self._id)
+        return self._publish_me(known.version if known else 0, now)
+
+    def step(self, event: MembershipEvent, now: Now) -> list[MembershipEffect]:
+        match event:
+            case Ticked():
+                return self._tick(now)
+            case Gossiped(message):
+                return self._gossiped(message, now)
+            case Heard(cluster, sender, message):
+                return self._heard(cluster, sender, message, now)
+            case SeedAnswered(address, answer):
+                return self._seed_answered(address, answer, now)
+
+    @property
+    def next_due_ms(self) -> int:
+        return self._ticked_at_ms + TICK_MS
+
+    def view(self, now: Now) -> View:
+        me = self._table.get(self._id)
+        assert me is not None and self._constants is not None
+        return View(
+            self._view_number,
+            self._cluster,
+            self._constants,
+            me,
+            tuple(self._member_view(record, now.monotonic_ms) for record in self._table.members),
+            self._layout,
+            self._table.digest,
+            self._took_over,
+        )
+
+    # Joining
+
+    def _seed_answered(self, address: str, answer: Topology | str, now: Now) -> list[MembershipEffect]:
+        if isinstance(answer, str):
+            return [Noted("seed.refused", {"seed": address, "reason": answer}, "warning")]
+        if self._cluster:
+            if answer.cluster != self._cluster:
+                reason = f"the seed is of cluster {answer.cluster}, this node of {self._cluster}"
+                return [Noted("cluster.refused", {"seed": address, "reason": reason}, "warning")]
+            return self._merge([member.record for member in answer.members], answer.layout, now)
+        decided = self._joining.decide(answer, now.monotonic_ms)
+        if isinstance(decided, list):
+            return decided
+        self._cluster, self._constants = answer.cluster, answer.constants
+        self._joining.over()
+        self._table.merge(member.record for member in answer.members)
+        self._layout = answer.layout
+        version = 0
+        if decided.replaced is not None:
+            self._id, self._took_over = decided.replaced.id, True
+            self._epoch, version = decided.replaced.epoch + 1, decided.replaced.version
+        joined: list[MembershipEffect] = [
+            Noted("cluster.joined", {"cluster": self._cluster, "seed": address, "took_over": self._took_over})
+        ]
+        if self._layout is not None and all(member.id != self._id for member in self._layout.members):
+            reason = "data was taken before this node joined: it owns nothing until layouts can change"
+            joined.append(Noted("member.owns_nothing", {"reason": reason}, "warning"))
+        return joined + self._publish_me(version, now)
+
+    def _found(self, now: Now) -> list[MembershipEffect]:
+        self._cluster = f"{self._random.getrandbits(64):016x}"
+        self._constants = replace(self._profile.constants, founder=self._id)
+        self._joining.over()
+        return [Noted("cluster.founded", {"cluster": self._cluster}), *self._publish_me(0, now)]
+
+    def _publish_me(self, above: int, now: Now) -> list[MembershipEffect]:
+        profile = self._profile
+        me = MemberRecord(
+            self._id, above + 1, profile.name, self._epoch, self.boot, self._started_ms,
+            profile.addresses, profile.zone, profile.weight,
+        )  # fmt: skip
+        self._table.merge([me])
+        for record in self._others():
+            self._liveness.setdefault(record.id, Liveness(self._rhythms, now.monotonic_ms))
+        return self._changed([me], now) + self._exchange_with_all(now)
+
+    # Gossip and exchanges
+
+    def _gossiped(self, message: Gossip, now: Now) -> list[MembershipEffect]:
+        if not self._cluster or message.cluster != self._cluster or message.id == self._id:
+            return []
+        if isinstance(message, Rumor):
+            return self._merge(message.members, message.layout, now)
+        liveness = self._liveness.get(message.id)
+        if liveness is None:
+            return []
+        liveness.heartbeat(now.monotonic_ms)
+        layout_digest = self._layout.digest if self._layout else 0
+        if message.table_digest == self._table.digest and message.layout_digest == layout_digest:
+            return []
+        return self._exchange(message.id, now)
+
+    def _heard(self, cluster: str, sender: NodeId, message: object, now: Now) -> list[MembershipEffect]:
+        if cluster != self._cluster or not self._cluster:
+            return self._heard_stranger(cluster, message)
+        if isinstance(message, Pong):
+            return self._pong(sender, now)
+        if isinstance(message, Hello):
+            return self._merge([message.member], None, now)
+        if isinstance(message, Table):
+            effects = self._merge(message.members, message.layout, now)
+            if message.answer and sender in self._liveness:
+                effects.append(Mail(sender, Table(self._table.all, self._layout, answer=False)))
+            return effects
+        if isinstance(message, LayoutWanted) and sender == self._id:
+            return self._decide_layout(now)
+        return []
+
+    def _heard_stranger(self, cluster: str, message: object) -> list[MembershipEffect]:
+        """A cluster that knows this address: whoever has nothing of his own joins it (DESIGN 4.6)."""
+        if not isinstance(message, Hello) or message.to_address != self._profile.addresses.client:
+            return []
+        alone = self._layout is None and len(self._table.members) <= 1
+        if self._cluster and not alone:
+            return []
+        if self._cluster:
+            self._cluster, self._constants, self._table = "", None, MemberTable()
+            self._joining.again()
+        return [AskSeed(message.member.addresses.client)]
+
+    def _merge(self, records: Sequence[MemberRecord], layout: Layout | None, now: Now) -> list[MembershipEffect]:
+        news = self._table.merge(record for record in records if record.id != self._id)
+        effects: list[MembershipEffect] = []
+        for record in records:
+            if record.id == self._id:
+                effects += self._saw_myself(record, now)
+        decided = layout is not None and (self._layout is None or layout.number > self._layout.number)
+        if decided:
+            self._layout = layout
+        if news or decided:
+            effects += self._changed(news, now)
+        return effects
+
+    def _saw_myself(self, record: MemberRecord, now: Now) -> list[MembershipEffect]:
+        """Only this node raises its version: whoever else did is an earlier process, a removal, or a twin."""
+        me = self._table.get(self._id)
+        assert me is not None
+        if record.status == "removed":
+            return [
+                Fail("this node has been removed from the cluster: start it with an empty data folder to join anew")
+            ]
+        if record.version < me.version or record.boot == me.boot:
+            return []
+        self._twin_sightings += 1
+        later = (record.started_ms, record.boot) < (me.started_ms, me.boot)
+        if self._twin_sightings >= TWIN_SIGHTINGS and later:
+            return [Fail(f"a node with the same id is alive at {record.addresses.client}: was the data folder copied?")]
+        self._epoch = max(self._epoch, record.epoch + 1)
+        return self._publish_me(record.version, now)
+
+    def _exchange_with_all(self, now: Now) -> list[MembershipEffect]:
+        return [effect for record in self._others() for effect in self._exchange(record.id, now)]
+
+    def _exchange(self, peer: NodeId, now: Now) -> list[MembershipEffect]:
+        if now.monotonic_ms - self._exchanged_at_ms.get(peer, -EXCHANGE_AGAIN_MS) < EXCHANGE_AGAIN_MS:
+            return []
+        self._exchanged_at_ms[peer] = now.monotonic_ms
+        return [Mail(peer, Table(self._table.all, self._layout, answer=True))]
+
+    # Liveness
+
+    def _tick(self, now: Now) -> list[MembershipEffect]:
+        gap_ms = now.monotonic_ms - self._ticked_at_ms
+        self._ticked_at_ms = now.monotonic_ms
+        effects: list[MembershipEffect] = []
+        if gap_ms >= PAUSE_MS:
+            effects.append(Noted("node.paused", {"gap_ms": gap_ms}, "warning"))
+            for liveness in self._liveness.values():
+                liveness.paused(gap_ms)
+        if not self._cluster:
+            if self._joining.may_found(now.monotonic_ms):
+                return effects + self._found(now)
+            return effects + self._joining.ask(now.monotonic_ms)
+        effects += self._beat(now)
+        effects += self._look(now)
+        if now.monotonic_ms >= self._exchange_due_ms:
+            self._exchange_due_ms = now.monotonic_ms + self._rhythms.exchange_ms
+            others = self._others()
+            if others:
+                effects += self._exchange(others[self._random.getrandbits(16) % len(others)].id, now)
+            if others and all(self._liveness[record.id].state != "alive" for record in others):
+                effects += [AskSeed(seed) for seed in self._joining.seeds]
+        return effects
+
+    def _beat(self, now: Now) -> list[MembershipEffect]:
+        if now.monotonic_ms < self._heartbeat_due_ms:
+            return []
+        self._heartbeat_due_ms = now.monotonic_ms + self._rhythms.heartbeat_ms
+        self._sequence += 1
+        layout_digest = self._layout.digest if self._layout else 0
+        return [
+            Publish(
+                Heartbeat(
+                    self._cluster, self._id, self._epoch, self.boot, self._sequence, self._table.digest, layout_digest
+                )
+            )
+        ]
+
+    def _look(self, now: Now) -> list[MembershipEffect]:
+        effects: list[MembershipEffect] = []
+        changed = False
+        for record in self._others():
+            liveness = self._liveness[record.id]
+            before = liveness.state
+            if liveness.look(now.monotonic_ms):
+                self._sequence += 1
+                effects.append(Mail(record.id, Ping(self._sequence)))
+            if liveness.state != before:
+                changed = True
+                effects.append(self._note_state(record, liveness, now))
+        return [*effects, self._new_view(now)] if changed else effects
+
+    def _pong(self, sender: NodeId, now: Now) -> list[MembershipEffect]:
+        liveness, record = self._liveness.get(sender), self._table.get(sender)
+        if liveness is None or record is None:
+            return []
+        before = liveness.state
+        liveness.pong(now.monotonic_ms)
+        if before == "alive":
+            return []
+        return [self._note_state(record, liveness, now), self._new_view(now)]
+
+    def _note_state(self, record: MemberRecord, liveness: Liveness, now: Now) -> Noted:
+        level = "info" if liveness.state == "alive" else "warning"
+        name = {"alive": "member.alive", "suspect": "member.suspected", "down": "member.down"}[liveness.state]
+        fields: dict[str, object] = {
+            "member": record.name,
+            "id": record.id,
+            "address": record.addresses.client,
+            "phi": round(liveness.phi(now.monotonic_ms), 1),
+        }
+        return Noted(name, fields, level)
+
+    # Changes
+
+    def _changed(self, news: list[MemberRecord], now: Now) -> list[MembershipEffect]:
+        """Keep, tell and show a change of the table or the layout."""
+        effects: list[MembershipEffect] = []
+        for record in news:
+            effects += self._follow(record, now)
+        if self._should_decide():
+            self._layout = make_layout(1, [LayoutMember(r.id, r.zone, r.weight) for r in self._table.members])
+            effects.append(Noted("layout.decided", {"number": 1, "members": len(self._layout.members)}))
+        rumor = Rumor(self._cluster, self._id, tuple(news), self._layout)
+        return [Persist(self._keep()), *effects, Publish(rumor), self._new_view(now)]
+
+    def _follow(self, record: MemberRecord, now: Now) -> list[MembershipEffect]:
+        if record.id == self._id:
+            return []
+        if record.status == "removed":
+            self._liveness.pop(record.id, None)
+            return [Noted("member.removed", {"member": record.name, "id": record.id})]
+        liveness = self._liveness.get(record.id)
+        fields: dict[str, object] = {"member": record.name, "id": record.id, "address": record.addresses.client}
+        if liveness is not None:
+            liveness.restarted(now.monotonic_ms)
+            return [Noted("member.changed", {**fields, "epoch": record.epoch})]
+        self._liveness[record.id] = Liveness(self._rhythms, now.monotonic_ms)
+        return [Noted("member.joined", fields)]
+
+    def _should_decide(self) -> bool:
+        """With a number of members to wait for, the founder decides as soon as they are there."""
+        constants = self._constants
+        assert constants is not None
+        founder = self._layout is None and constants.founder == self._id
+        return founder and 1 < constants.min_members <= len(self._table.members)
+
+    def _decide_layout(self, now: Now) -> list[MembershipEffect]:
+        """The first data wants a place: whoever is a member by now owns it."""
+        constants = self._constants
+        assert constants is not None
+        members = self._table.members
+        if self._layout is not None or constants.founder != self._id or len(members) < constants.min_members:
+            return []
+        self._layout = make_layout(1, [LayoutMember(r.id, r.zone, r.weight) for r in members])
+        noted = Noted("layout.decided", {"number": 1, "members": len(members)})
+        return [noted, *self._changed([], now), *self._exchange_with_all(now)]
+
+    def _new_view(self, now: Now) -> NewView:
+        self._view_number += 1
+        return NewView(self.view(now))
+
+    def _others(self) -> list[MemberRecord]:
+        return [record for record in self._table.members if record.id != self._id]
+
+    def _member_view(self, record: MemberRecord, now_ms: int) -> MemberView:
+        liveness = self._liveness.get(record.id)
+        if liveness is None:
+            return MemberView(record, "alive", 0.0)
+        return MemberView(record, liveness.state, round(liveness.phi(now_ms), 2))
+
+    def _keep(self) -> Kept:
+        return Kept(
+            self._id, self._cluster, self._epoch, self._constants, self._table.all, self._layout, self._took_over
+        )

@@ -1,0 +1,106 @@
+"""What happens to the membership, what it wants done, and what it starts from."""
+
+from msgspec import Struct
+
+from zdynamo.core.events import Noted
+from zdynamo.messages import (
+    Addresses,
+    Constants,
+    Gossip,
+    Layout,
+    MemberRecord,
+    NodeId,
+    PeerMessage,
+    Topology,
+    View,
+)
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """What the configuration says of this node."""
+
+    name: str
+    addresses: Addresses
+    zone: str
+    weight: int
+    seeds: tuple[str, ...]
+    found: bool
+    constants: Constants  # for a cluster that this node founds, and to compare with one that it joins
+
+
+class Kept(Struct, frozen=True):
+    """What a node keeps of the membership over a restart."""
+
+    node: NodeId = ""
+    cluster: str = ""
+    epoch: int = 0
+    constants: Constants | None = None
+    records: tuple[MemberRecord, ...] = ()
+    layout: Layout | None = None
+    took_over: bool = False
+
+
+class Ticked(Struct, frozen=True):
+    """Time has passed `Membership.next_due_ms`."""
+
+
+class Gossiped(Struct, frozen=True):
+    """A gossip message arrived."""
+
+    message: Gossip
+
+
+class Heard(Struct, frozen=True):
+    """A membership message arrived on the streams."""
+
+    cluster: str
+    sender: NodeId
+    message: PeerMessage
+
+
+class SeedAnswered(Struct, frozen=True):
+    """A seed has told its topology, or why not."""
+
+    address: str
+    answer: Topology | str
+
+
+class Persist(Struct, frozen=True):
+    """Keep this, fsynced, before any later effect."""
+
+    kept: Kept
+
+
+class Publish(Struct, frozen=True):
+    """Tell all subscribers."""
+
+    message: Gossip
+
+
+class Mail(Struct, frozen=True):
+    """Send over the stream to a member."""
+
+    to: NodeId
+    message: PeerMessage
+
+
+class AskSeed(Struct, frozen=True):
+    """Ask the node at a public address for its topology."""
+
+    address: str
+
+
+class NewView(Struct, frozen=True):
+    """Show this view to whoever wants it."""
+
+    view: View
+
+
+class Fail(Struct, frozen=True):
+    """Stop the node; the reason says what to do."""
+
+    reason: str
+
+
+MembershipEvent = Ticked | Gossiped | Heard | SeedAnswered
+MembershipEffect = Persist | Publish | Mail | AskSeed | NewView | Fail | Noted

@@ -1,0 +1,254 @@
+"""The whole protocol of one node, pure: `step(event, now)` returns the effects (paper 4, DESIGN 2.2).
+
+The threads and the simulator drive it alike: they step it with what has arrived, commit the store once, call
+`committed` (or `abandon`), and only then carry the effects out.
+"""
+
+from collections import defaultdict
+
+from zdynamo.core.describe import describe_cluster, describe_node
+from zdynamo.core.dots import Dots, HybridClock
+from zdynamo.core.events import (
+    Effect,
+    Event,
+    FromClient,
+    FromPeer,
+    Mailed,
+    News,
+    Noted,
+    Now,
+    PeerUnreachable,
+    Randomness,
+    Reply,
+    Send,
+    Tick,
+    ViewChanged,
+)
+from zdynamo.core.links import Links
+from zdynamo.core.partitions import Partitions
+from zdynamo.core.placement import Placement
+from zdynamo.core.replica import Replica
+from zdynamo.core.requests import Requests
+from zdynamo.core.settings import NodeLimits
+from zdynamo.core.store import Store
+from zdynamo.messages import (
+    DescribeCluster,
+    DescribeNode,
+    FetchReplica,
+    Forward,
+    Forwarded,
+    Frame,
+    Hello,
+    LayoutWanted,
+    NodeId,
+    PeerMessage,
+    Ping,
+    Pong,
+    Refusal,
+    Refused,
+    ReplicaFetched,
+    ReplicaRefused,
+    ReplicaStored,
+    StoreReplica,
+    Table,
+)
+from zdynamo.partition import is_storage_key
+
+
+class Node:
+    """One node. Owned by one thread, together with its store."""
+
+    def __init__(
+        self, *, store: Store, limits: NodeLimits, random: Randomness, now: Now, lost_disk: bool = False
+    ) -> None:
+        """`lost_disk`: the store is empty though this node has had data. Commit the store before the first step."""
+        self._store = store
+        self._started_ms = now.monotonic_ms
+        self.counters: defaultdict[str, int] = defaultdict(int)
+        self._dots = Dots(store, random.getrandbits(64))
+        clock = HybridClock()
+        self._replica = Replica(store, clock, clock_skew_ms=limits.clock_skew_ms)
+        self._partitions = Partitions(store, lost_disk=lost_disk)
+        self._links = Links(self.counters)
+        self._placement: Placement | None = None
+        self.stopping = False  # set by the driver: take nothing new, finish what is in progress
+        self._requests = Requests(
+            store=store,
+            replica=self._replica,
+            partitions=self._partitions,
+            dots=self._dots,
+            clock=clock,
+            limits=limits,
+            first_number=random.getrandbits(48),
+            counters=self.counters,
+        )
+        self._steps = {
+            FromPeer: self._from_peer,
+            FromClient: self._from_client,
+            Mailed: self._mailed,
+            ViewChanged: self._view_changed,
+            PeerUnreachable: self._peer_unreachable,
+            Tick: self._tick,
+        }
+        self._handlers = {
+            StoreReplica: self._store_replica,
+            ReplicaStored: self._replica_stored,
+            FetchReplica: self._fetch_replica,
+            ReplicaFetched: self._replica_fetched,
+            ReplicaRefused: self._replica_refused,
+            Forward: self._forward,
+            Forwarded: self._forwarded,
+            Ping: self._ping,
+        }
+
+    def step(self, event: Event, now: Now) -> list[Effect]:
+        """What follows from an event. Deterministic; writes are staged in the store."""
+        return self._steps[type(event)](event, now)  # type: ignore[operator]
+
+    def committed(self) -> None:
+        """What the steps since the last call have staged is kept."""
+        self._dots.committed()
+        self._requests.committed()
+
+    def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
+        """The commit failed: the effects to carry out instead of those of the steps since the last commit."""
+        self._dots.discarded()
+        self.counters["commits.failed"] += 1
+        kept = self._requests.abandon(effects, surely_nothing=surely_nothing)
+        return [
+            Send(effect.to, ReplicaRefused(effect.message.request, "disk"))
+            if isinstance(effect, Send) and isinstance(effect.message, ReplicaStored)
+            else effect
+            for effect in kept
+        ]
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When the next Tick is wanted, monotonic; None: not before another event."""
+        return self._requests.next_due_ms
+
+    @property
+    def idle(self) -> bool:
+        """Whether no client waits for an answer."""
+        return not self._requests.pending.unanswered
+
+    def frame(self, to: NodeId, messages: tuple[PeerMessage, ...]) -> Frame:
+        """A round's messages to one peer ("" to a stranger), addressed."""
+        assert self._placement is not None
+        view = self._placement.view
+        return Frame(view.cluster, view.me.id, view.me.epoch, to, self._links.epoch_of(to), messages)
+
+    def _view_changed(self, event: ViewChanged, now: Now) -> list[Effect]:
+        before, view = self._placement, event.view
+        placement = self._placement = Placement(view)
+        effects: list[Effect] = self._links.view_changed(placement, now.monotonic_ms)
+        if view.layout is not None:
+            if self._partitions.layout_known(took_over=view.took_over, partitions=view.constants.partitions):
+                effects.append(Noted("partitions.unsettled", {"count": view.constants.partitions}, "warning"))
+            effects += self._requests.layout_known(placement, now)
+        for peer in sorted(placement.down - (before.down if before else frozenset())):
+            effects += self._requests.missing(peer, now)
+        return effects
+
+    def _mailed(self, event: Mailed, now: Now) -> list[Effect]:
+        placement = self._placement
+        if placement is None or event.to not in placement.members or event.to == placement.me:
+            return []
+        send = Send(event.to, event.message)
+        if self._links.heard(event.to) or isinstance(event.message, Hello):
+            return [send]
+        return [self._links.greet(event.to, placement, now.monotonic_ms), send]
+
+    def _peer_unreachable(self, event: PeerUnreachable, now: Now) -> list[Effect]:
+        self.counters["peers.unreachable"] += 1
+        self._requests.unreachable.add(event.peer)
+        return self._requests.missing(event.peer, now)
+
+    def _tick(self, event: Tick, now: Now) -> list[Effect]:
+        return self._requests.expire(now)
+
+    def _from_peer(self, event: FromPeer, now: Now) -> list[Effect]:
+        frame = event.frame
+        placement = self._placement
+        if placement is None:
+            return [
+                News(frame.cluster, frame.sender, message) for message in frame.messages if isinstance(message, Hello)
+            ]
+        messages, effects = self._links.accept(frame, placement, now.monotonic_ms)
+        if messages:
+            self._requests.unreachable.discard(frame.sender)
+        for message in messages:
+            handler = self._handlers.get(type(message))
+            if handler is not None:
+                effects += handler(frame.sender, message, placement, now)  # type: ignore[operator]
+            elif isinstance(message, Hello | Pong | Table | LayoutWanted):
+                effects.append(News(frame.cluster, frame.sender, message))
+            elif isinstance(message, Refusal):
+                effects.append(Noted("peer.refused_us", {"sender": frame.sender, "reason": message.reason}, "warning"))
+        return effects
+
+    def _ping(self, sender: NodeId, message: Ping, placement: Placement, now: Now) -> list[Effect]:
+        return [Send(sender, Pong(message.sequence))]
+
+    def _store_replica(self, sender: NodeId, message: StoreReplica, placement: Placement, now: Now) -> list[Effect]:
+        number = message.request
+        if not is_storage_key(message.key, placement.view.constants.partitions):
+            return [Send(sender, ReplicaRefused(number, "malformed"))]
+        merged = self._replica.merge(number, message.key, message.record, now.wall_ms)
+        if merged.refused is not None:
+            self.counters["replica.refused"] += 1
+            return [
+                Send(sender, merged.refused),
+                Noted(
+                    "record.refused", {"peer": placement.name_of(sender), "reason": merged.refused.reason}, "warning"
+                ),
+            ]
+        return [Send(sender, ReplicaStored(number, merged.beyond))]
+
+    def _fetch_replica(self, sender: NodeId, message: FetchReplica, placement: Placement, now: Now) -> list[Effect]:
+        return [Send(sender, self._requests.local(message.request, message.key, placement))]
+
+    def _replica_stored(self, sender: NodeId, message: ReplicaStored, placement: Placement, now: Now) -> list[Effect]:
+        return self._requests.stored(sender, message, placement, now)
+
+    def _replica_fetched(self, sender: NodeId, message: ReplicaFetched, placement: Placement, now: Now) -> list[Effect]:
+        return self._requests.fetched(sender, message, placement, now)
+
+    def _replica_refused(self, sender: NodeId, message: ReplicaRefused, placement: Placement, now: Now) -> list[Effect]:
+        self.counters["replica.refused_us"] += 1
+        return self._requests.refused(sender, message.request, now)
+
+    def _forward(self, sender: NodeId, message: Forward, placement: Placement, now: Now) -> list[Effect]:
+        origin = (sender, message.request)
+        return self._requests.admit(
+            origin, message.message, placement, now, deadline_ms=message.deadline_ms, hops=message.hops
+        )
+
+    def _forwarded(self, sender: NodeId, message: Forwarded, placement: Placement, now: Now) -> list[Effect]:
+        return self._requests.forwarded(message)
+
+    def _from_client(self, event: FromClient, now: Now) -> list[Effect]:
+        client, request = event.client, event.request
+        placement = self._placement
+        if placement is None:
+            reason = "this node has not joined a cluster yet: its seeds do not answer, or it is still looking for one"
+            return [Reply(client, Refused(request.request, reason, retry=True))]
+        if self.stopping:
+            return [Reply(client, Refused(request.request, "this node is stopping: ask another", retry=True))]
+        if isinstance(request, DescribeCluster):
+            return self._describe_cluster(client, request, placement)
+        if isinstance(request, DescribeNode):
+            uptime_ms = now.monotonic_ms - self._started_ms
+            return [Reply(client, describe_node(request, placement, dict(self.counters), self._store, uptime_ms))]
+        return self._requests.admit(client, request, placement, now, deadline_ms=request.deadline_ms)
+
+    def _describe_cluster(self, client: bytes, request: DescribeCluster, placement: Placement) -> list[Effect]:
+        cluster = placement.view.cluster
+        if not request.cluster or request.cluster == cluster:
+            return [Reply(client, describe_cluster(request, placement))]
+        reason = f"this node is of cluster {cluster}, the other of {request.cluster}: check the address"
+        self.counters["requests.foreign"] += 1
+        return [
+            Reply(client, Refused(request.request, reason)),
+            Noted("cluster.refused", {"reason": reason}, "warning"),
+        ]

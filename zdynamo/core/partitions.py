@@ -1,0 +1,43 @@
+"""What this node remembers of each partition beside its records: is it settled? (DESIGN 4.3)
+
+An owner that has lost its disk, or took over the id of a member whose data it does not have, is unsettled: where it has
+nothing it answers *don't know*, until it has compared the partition with enough other owners.
+"""
+
+from msgspec import Struct, msgpack
+
+from zdynamo.core.store import OWN_KEYS, Store
+from zdynamo.partition import partition_of_storage_key
+
+KEY = OWN_KEYS + b"partitions"
+
+
+class _Kept(Struct, array_like=True):
+    layout_seen: bool = False
+    unsettled: list[int] = []
+    rounds: dict[int, int] = {}  # partition -> reaping round, where it is not 0
+
+
+class Partitions:
+    """The state of this node's partitions, kept in the store."""
+
+    def __init__(self, store: Store, *, lost_disk: bool) -> None:
+        self._store = store
+        encoded = store.get(KEY)
+        self._kept = msgpack.decode(encoded, type=_Kept) if encoded else _Kept()
+        self._unsettled = frozenset(self._kept.unsettled)
+        self._lost_disk = lost_disk
+
+    def layout_known(self, *, took_over: bool, partitions: int) -> bool:
+        """Whether a loss of data was found just now: then every partition is unsettled. Stages the state."""
+        if self._kept.layout_seen:
+            return False
+        lost = took_over or self._lost_disk
+        self._kept = _Kept(True, list(range(partitions)) if lost else [], {})
+        self._unsettled = frozenset(self._kept.unsettled)
+        self._store.put(KEY, msgpack.encode(self._kept), synced=True)
+        return lost
+
+    def settled(self, key: bytes) -> bool:
+        """Whether having nothing under a storage key means that there is nothing."""
+        return not self._unsettled or partition_of_storage_key(key) not in self._unsettled

@@ -1,0 +1,133 @@
+"""Which requests this node is working on, until when, and how many bytes they keep in flight (DESIGN 2.6).
+
+An operation stays after its answer until every replica asked has been heard or its deadline has passed: what a slow
+peer has not answered is known, and bounded.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Protocol
+
+from zdynamo.core.events import Effect, Reply, Send
+from zdynamo.core.tally import Tally
+from zdynamo.messages import (
+    Absent,
+    Done,
+    Forwarded,
+    Found,
+    NodeId,
+    OutcomeUnknown,
+    Overloaded,
+    QuorumNotMet,
+    Refused,
+)
+
+Origin = bytes | tuple[NodeId, int]  # a client's connection, or the peer that forwarded and its request number
+Answer = Found | Absent | Done | QuorumNotMet | OutcomeUnknown | Overloaded | Refused
+
+SCAN_MS = 20  # deadlines are looked at no more often than this
+
+
+def answer(origin: Origin, message: Answer) -> Effect:
+    """The effect that brings an answer to whoever asked this node."""
+    if isinstance(origin, bytes):
+        return Reply(origin, message)
+    peer, number = origin
+    return Send(peer, Forwarded(number, message))
+
+
+class Operation(Protocol):
+    """A request in progress."""
+
+    number: int
+    due_ms: int
+    size: int  # bytes sent to each replica asked
+    answered: bool
+    tally: Tally
+
+
+class Pending:
+    """The operations in progress, by number."""
+
+    def __init__(self, first_number: int) -> None:
+        self._number = first_number
+        self._operations: dict[int, Operation] = {}
+        self._next_due_ms: int | None = None
+        self._scanned_ms = 0
+        self.unanswered = 0
+        self.bytes_in_flight = 0
+        self.bytes_to: defaultdict[NodeId, int] = defaultdict(int)
+
+    def next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def add(self, operation: Operation) -> None:
+        self._operations[operation.number] = operation
+        self.unanswered += 1
+        self.bytes_in_flight += operation.size
+        for peer in operation.tally.waiting:
+            self.bytes_to[peer] += operation.size
+        if self._next_due_ms is None or operation.due_ms < self._next_due_ms:
+            self._next_due_ms = operation.due_ms
+
+    def get(self, number: int) -> Operation | None:
+        return self._operations.get(number)
+
+    def asked(self, operation: Operation, peer: NodeId) -> None:
+        """One more peer has been asked."""
+        operation.tally.waiting.add(peer)
+        self.bytes_to[peer] += operation.size
+
+    def postpone(self, operation: Operation) -> None:
+        """Its `due_ms` has changed."""
+        if self._next_due_ms is None or operation.due_ms < self._next_due_ms:
+            self._next_due_ms = operation.due_ms
+
+    def heard(self, operation: Operation, peer: NodeId) -> None:
+        """The peer keeps nothing of the operation in its queue any more. Call before the tally forgets it."""
+        if peer in operation.tally.waiting:
+            self.bytes_to[peer] -= operation.size
+
+    def mark_answered(self, operation: Operation) -> None:
+        """The client has its answer; call once."""
+        operation.answered = True
+        self.unanswered -= 1
+        self.bytes_in_flight -= operation.size
+
+    def forget_if_over(self, operation: Operation) -> None:
+        """Forget an answered operation that waits for nobody."""
+        if operation.answered and not operation.tally.waiting:
+            self._operations.pop(operation.number, None)
+
+    def drop(self, operation: Operation) -> None:
+        if self._operations.pop(operation.number, None) is None:
+            return
+        if not operation.answered:
+            self.mark_answered(operation)
+        for peer in operation.tally.waiting:
+            self.bytes_to[peer] -= operation.size
+
+    def waiting_for(self, peer: NodeId) -> list[Operation]:
+        return [operation for operation in self._operations.values() if peer in operation.tally.waiting]
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When `due` has something to say, at the earliest; None: nothing is pending."""
+        if self._next_due_ms is None:
+            return None
+        return max(self._next_due_ms, self._scanned_ms + SCAN_MS)
+
+    def due(self, now_ms: int) -> Iterator[Operation]:
+        """The operations whose deadline has passed."""
+        if self._next_due_ms is None or now_ms < self.next_due_ms:  # type: ignore[operator]
+            return
+        self._scanned_ms = now_ms
+        past = [operation for operation in self._operations.values() if operation.due_ms <= now_ms]
+        self._next_due_ms = min(
+            (operation.due_ms for operation in self._operations.values() if operation.due_ms > now_ms), default=None
+        )
+        yield from past
+
+    def __len__(self) -> int:
+        return len(self._operations)

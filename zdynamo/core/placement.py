@@ -1,0 +1,34 @@
+"""Where keys live and who can be asked for them, as far as this node knows (paper 4.3, 4.6)."""
+
+from collections.abc import Iterable
+
+from zdynamo.core.ring import owners
+from zdynamo.messages import MemberView, NodeId, View
+from zdynamo.partition import partition_of_storage_key
+
+
+class Placement:
+    """A view with its ring worked out; immutable."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.me = view.me.id
+        self.members: dict[NodeId, MemberView] = {member.record.id: member for member in view.members}
+        self.down = frozenset(member.record.id for member in view.members if member.state == "down")
+        layout = view.layout
+        self.owners = owners(layout, view.constants.partitions, view.constants.n) if layout else ()
+        self.layouts = (layout.digest,) if layout else ()
+
+    def owners_of(self, key: bytes) -> tuple[NodeId, ...]:
+        """The N owners of a storage key's partition; fewer while there are fewer members."""
+        return self.owners[partition_of_storage_key(key)]
+
+    def name_of(self, node: NodeId) -> str:
+        member = self.members.get(node)
+        return member.record.name if member else node
+
+    def is_down(self, node: NodeId) -> bool:
+        return node in self.down or node not in self.members
+
+    def names(self, nodes: Iterable[NodeId]) -> str:
+        return ", ".join(self.name_of(node) for node in nodes)

@@ -1,0 +1,301 @@
+"""A client's request, from admission to whoever coordinates it (paper 4.5).
+
+A put or delete is coordinated by an owner of the key, a get where it arrives. While there is no layout, the founder
+alone decides on the first, when there is data to take (DESIGN 4.1).
+"""
+
+from collections import defaultdict
+
+from zdynamo.core.admission import refusal
+from zdynamo.core.context import decode_context
+from zdynamo.core.dots import Dots, HybridClock
+from zdynamo.core.events import Effect, News, Now
+from zdynamo.core.forwards import HOPS_MAX, Forwarding, Forwards
+from zdynamo.core.partitions import Partitions
+from zdynamo.core.pending import Operation, Origin, Pending, answer
+from zdynamo.core.placement import Placement
+from zdynamo.core.reads import Read, Reads, Then
+from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, shown
+from zdynamo.core.replica import Replica
+from zdynamo.core.settings import NodeLimits
+from zdynamo.core.store import Store
+from zdynamo.core.writes import RETRY_AFTER_MS, ROUND, Write, Writes
+from zdynamo.errors import Malformed
+from zdynamo.messages import (
+    Absent,
+    Delete,
+    Done,
+    Forwarded,
+    Get,
+    LayoutWanted,
+    NodeId,
+    Overloaded,
+    Put,
+    Refused,
+    ReplicaFetched,
+    ReplicaStored,
+)
+from zdynamo.partition import storage_key
+
+HELD_MAX = 1000  # requests that wait for the first layout; beyond, overloaded
+NO_DOT = (0, 0, 0)
+
+DataRequest = Get | Put | Delete
+
+
+class Requests:
+    """The requests that this node works on."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        replica: Replica,
+        partitions: Partitions,
+        dots: Dots,
+        clock: HybridClock,
+        limits: NodeLimits,
+        first_number: int,
+        counters: defaultdict[str, int],
+    ) -> None:
+        self._store = store
+        self._replica = replica
+        self._partitions = partitions
+        self._limits = limits
+        self._counters = counters
+        self.pending = Pending(first_number)
+        self._reads = Reads(self.pending)
+        self._writes = Writes(pending=self.pending, replica=replica, dots=dots, clock=clock, limits=limits)
+        self._forwards = Forwards(self.pending, replica_timeout_ms=limits.replica_timeout_ms)
+        self._held: list[tuple[Origin, DataRequest, int, int]] = []  # origin, request, hops, deadline
+        self._layout_wanted = False
+        self.unreachable: set[NodeId] = set()  # lost connections, until the peer is heard again
+
+    def admit(
+        self, origin: Origin, message: DataRequest, placement: Placement, now: Now, *, deadline_ms: int, hops: int = 0
+    ) -> list[Effect]:
+        """Refuse it, shed it, or take it on."""
+        refused = refusal(message, placement, self._limits)
+        if refused is not None:
+            self._counters["requests.refused"] += 1
+            return [answer(origin, refused)]
+        limits, pending = self._limits, self.pending
+        if pending.unanswered >= limits.requests_max or pending.bytes_in_flight >= limits.in_flight_bytes_max:
+            return [self._overloaded(origin, message)]
+        due_ms = now.monotonic_ms + min(deadline_ms, limits.deadline_ms_max)
+        return self._coordinate(origin, message, hops, due_ms, placement, now)
+
+    def layout_known(self, placement: Placement, now: Now) -> list[Effect]:
+        """Take on what was waiting for the first layout."""
+        held, self._held = self._held, []
+        effects: list[Effect] = []
+        for origin, message, hops, due_ms in held:
+            effects += self._coordinate(origin, message, hops, due_ms, placement, now)
+        return effects
+
+    def stored(self, replica: NodeId, message: ReplicaStored, placement: Placement, now: Now) -> list[Effect]:
+        operation = self.pending.get(message.request)
+        if not isinstance(operation, Write):
+            return []
+        return self._writes.stored(replica, message, operation, placement, now)
+
+    def fetched(self, replica: NodeId, message: ReplicaFetched, placement: Placement, now: Now) -> list[Effect]:
+        operation = self.pending.get(message.request)
+        if not isinstance(operation, Read):
+            return []
+        return self._reads.fetched(replica, message, operation, placement, now)
+
+    def forwarded(self, message: Forwarded) -> list[Effect]:
+        operation = self.pending.get(message.request)
+        return self._forwards.answered(message.answer, operation) if isinstance(operation, Forwarding) else []
+
+    def refused(self, replica: NodeId, number: int, now: Now) -> list[Effect]:
+        """A replica will not do its part."""
+        operation = self.pending.get(number)
+        return self._missed(replica, operation, now) if operation else []
+
+    def missing(self, replica: NodeId, now: Now) -> list[Effect]:
+        """Nothing that waits for this node need wait any more."""
+        effects: list[Effect] = []
+        for operation in self.pending.waiting_for(replica):
+            effects += self._missed(replica, operation, now)
+        return effects
+
+    def expire(self, now: Now) -> list[Effect]:
+        """Answer whatever has waited until its deadline."""
+        effects: list[Effect] = []
+        for operation in self.pending.due(now.monotonic_ms):
+            if isinstance(operation, Write):
+                effects += self._writes.expired(operation)
+            elif isinstance(operation, Forwarding):
+                effects += self._forwards.expired(operation, now)
+            elif isinstance(operation, Read):
+                effects += self._reads.expired(operation)
+        for held in [held for held in self._held if held[3] <= now.monotonic_ms]:
+            self._held.remove(held)
+            reason = "the cluster is still deciding who owns the data"
+            effects.append(answer(held[0], Refused(held[1].request, reason, retry=True)))
+        return effects
+
+    @property
+    def next_due_ms(self) -> int | None:
+        dues = [
+            due_ms for due_ms in (self.pending.next_due_ms, *(held[3] for held in self._held)) if due_ms is not None
+        ]
+        return min(dues, default=None)
+
+    def committed(self) -> None:
+        self._writes.committed()
+
+    def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
+        return self._writes.abandon(effects, surely_nothing=surely_nothing)
+
+    def local(self, number: int, key: bytes, placement: Placement) -> ReplicaFetched:
+        """What this node has of a key, and whether having nothing means that there is nothing."""
+        settled = self._partitions.settled(key) and bool(placement.owners) and placement.me in placement.owners_of(key)
+        return ReplicaFetched(number, settled, ROUND, self._replica.fetch(key))
+
+    def _coordinate(
+        self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
+    ) -> list[Effect]:
+        if not placement.owners:
+            return self._without_layout(origin, message, hops, due_ms, placement, now)
+        key = storage_key(message.bucket.encode(), message.key, placement.view.constants.partitions)
+        if isinstance(message, Get):
+            self._counters["gets"] += 1
+            r = max(message.r or self._limits.r, message.pr)
+            return self._read(origin, message.request, key, r, due_ms, placement, now, strict=message.pr > 0)
+        owners = placement.owners_of(key)
+        if placement.me not in owners:
+            return self._hand_on(origin, message, owners, hops, due_ms, placement, now)
+        if isinstance(message, Put):
+            self._counters["puts"] += 1
+            return self._put(origin, message, key, due_ms, placement, now)
+        self._counters["deletes"] += 1
+        return self._delete(origin, message, key, due_ms, placement, now)
+
+    def _read(
+        self,
+        origin: Origin,
+        request: bytes,
+        key: bytes,
+        r: int,
+        due_ms: int,
+        placement: Placement,
+        now: Now,
+        *,
+        strict: bool = False,
+        then: Then | None = None,
+    ) -> list[Effect]:
+        local = self.local(0, key, placement) if placement.me in placement.owners_of(key) else None
+        operation = Read(self.pending.next_number(), origin, request, due_ms, strict=strict, then=then)
+        return self._reads.begin(operation, key, r, local, placement, now)
+
+    def _put(
+        self, origin: Origin, message: Put, key: bytes, due_ms: int, placement: Placement, now: Now
+    ) -> list[Effect]:
+        if not self._store.room():
+            reason = "the disk is nearly full (storage.disk_free_min): free some room"
+            return [answer(origin, Refused(message.request, reason, retry=True))]
+        seen = _seen(message)
+        if isinstance(seen, Refused):
+            return [answer(origin, seen)]
+        sibling = Sibling(NO_DOT, 0, 0, False, message.content_type, message.value, message.request)
+        operation = Write(self.pending.next_number(), origin, message.request, key, due_ms)
+        w = max(message.w or self._limits.w, message.pw)
+        return self._writes.begin(operation, sibling, seen, w, placement, now)
+
+    def _delete(
+        self, origin: Origin, message: Delete, key: bytes, due_ms: int, placement: Placement, now: Now
+    ) -> list[Effect]:
+        """With a context a write like any other; without one, over what R replicas hold."""
+        seen = _seen(message)
+        if isinstance(seen, Refused):
+            return [answer(origin, seen)]
+        w = message.w or self._limits.w
+        tombstone = Sibling(NO_DOT, 0, 0, True, "", b"", message.request)
+        operation = Write(self.pending.next_number(), origin, message.request, key, due_ms)
+        if message.context:
+            return self._writes.begin(operation, tombstone, seen, w, placement, now)
+
+        def then(record: Record, placement: Placement, now: Now) -> list[Effect]:
+            if not record.siblings:
+                return [answer(origin, Done(message.request, b"", changed=False))]
+            if not shown(record, now.wall_ms):
+                return self._writes.settle(operation, record, w, placement, now)
+            return self._writes.begin(operation, tombstone, record.clock, w, placement, now)
+
+        r = message.r or self._limits.r
+        return self._read(origin, message.request, key, r, due_ms, placement, now, then=then)
+
+    def _hand_on(
+        self,
+        origin: Origin,
+        message: DataRequest,
+        to: tuple[NodeId, ...],
+        hops: int,
+        due_ms: int,
+        placement: Placement,
+        now: Now,
+    ) -> list[Effect]:
+        """To the members among `to` that are not down, each request starting at another."""
+        up = [node for node in to if not placement.is_down(node)]
+        if hops >= HOPS_MAX or not up:
+            reason = f"nobody who could coordinate it can be reached; down: {placement.names(to)}"
+            if hops >= HOPS_MAX:
+                reason = "the nodes do not agree yet on who owns the key"
+            return [answer(origin, Refused(message.request, reason, retry=True))]
+        self._counters["requests.forwarded"] += 1
+        operation = Forwarding(self.pending.next_number(), origin, message, hops, due_ms)
+        start = operation.number % len(up)
+        candidates = sorted(up[start:] + up[:start], key=self.unreachable.__contains__)
+        return self._forwards.begin(operation, candidates, now)
+
+    def _without_layout(
+        self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
+    ) -> list[Effect]:
+        constants, joined = placement.view.constants, len(placement.members)
+        founding = constants.founder == placement.me
+        reason = ""
+        if joined < constants.min_members:
+            reason = (
+                f"the cluster is forming: {joined} of {constants.min_members} members have joined, start the others"
+            )
+        elif placement.is_down(constants.founder):
+            founder = placement.name_of(constants.founder)
+            reason = f"the cluster has taken no data yet and its founder {founder} is down: start it"
+        if reason:
+            return [answer(origin, Refused(message.request, reason, retry=True))]
+        if not founding and not hops:
+            return self._hand_on(origin, message, (constants.founder,), hops, due_ms, placement, now)
+        if founding and isinstance(message, Get) and constants.min_members == 1 and not self._layout_wanted:
+            return [answer(origin, Absent(message.request, b""))]
+        if len(self._held) >= HELD_MAX:
+            return [self._overloaded(origin, message)]
+        self._held.append((origin, message, hops, due_ms))
+        if not founding or self._layout_wanted:
+            return []
+        self._layout_wanted = True
+        return [News(placement.view.cluster, placement.me, LayoutWanted())]
+
+    def _missed(self, replica: NodeId, operation: Operation, now: Now) -> list[Effect]:
+        if isinstance(operation, Write):
+            return self._writes.missed(replica, operation)
+        if isinstance(operation, Forwarding):
+            return self._forwards.missed(replica, operation, now)
+        assert isinstance(operation, Read)
+        return self._reads.missed(replica, operation)
+
+    def _overloaded(self, origin: Origin, message: DataRequest) -> Effect:
+        self._counters["requests.overloaded"] += 1
+        return answer(origin, Overloaded(message.request, RETRY_AFTER_MS))
+
+
+def _seen(message: Put | Delete) -> Clock | Refused | None:
+    """What the writer has seen; None: a first attempt that covers whatever its coordinator knows."""
+    if not message.context:
+        return None if message.attempt == 1 else NOTHING_SEEN
+    try:
+        return decode_context(message.context)
+    except Malformed as error:
+        return Refused(message.request, str(error))

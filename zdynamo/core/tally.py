@@ -1,0 +1,40 @@
+"""Has a quorum answered? Distinct answers counted against the number needed (paper 4.5)."""
+
+from collections.abc import Iterable
+
+from zdynamo.messages import NodeId
+
+
+class Tally:
+    """Each replica counts once, whatever it repeats; who was not asked does not count."""
+
+    __slots__ = ("_agreed", "needed", "waiting")
+
+    def __init__(self, needed: int, asked: Iterable[NodeId]) -> None:
+        self.needed = needed
+        self.waiting = set(asked)  # asked, and not heard from yet
+        self._agreed = 0
+
+    def yes(self, replica: NodeId) -> bool:
+        """Whether this answer counted."""
+        if replica not in self.waiting:
+            return False
+        self.waiting.remove(replica)
+        self._agreed += 1
+        return True
+
+    def no(self, replica: NodeId) -> None:
+        self.waiting.discard(replica)
+
+    @property
+    def got(self) -> int:
+        return self._agreed
+
+    @property
+    def won(self) -> bool:
+        return self._agreed >= self.needed
+
+    @property
+    def lost(self) -> bool:
+        """Whether the number needed cannot be reached any more."""
+        return self._agreed + len(self.waiting) < self.needed

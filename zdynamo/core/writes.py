@@ -1,0 +1,271 @@
+"""Coordinating a write: mint a dot, store it here, send the record to the other owners, answer at W (paper 4.5).
+
+A put without a context overwrites what its coordinator knows. Replicas say what they hold beyond it; if the first W
+name anything, the coordinator writes once more over that before it answers (DESIGN 4.2).
+"""
+
+from msgspec.structs import replace
+
+from zdynamo.core.context import encode_context
+from zdynamo.core.dots import Dots, HybridClock
+from zdynamo.core.events import Effect, Now, Reply, Send
+from zdynamo.core.pending import Origin, Pending, answer
+from zdynamo.core.placement import Placement
+from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, with_dots, write
+from zdynamo.core.replica import Copy, Replica
+from zdynamo.core.settings import NodeLimits
+from zdynamo.core.tally import Tally
+from zdynamo.messages import (
+    Done,
+    Forwarded,
+    NodeId,
+    OutcomeUnknown,
+    Overloaded,
+    QuorumNotMet,
+    Refused,
+    ReplicaStored,
+    StoreReplica,
+)
+
+RETRY_AFTER_MS = 50  # told to clients whose request would not fit; about the time to work off a full budget
+ROUND = 0  # the reaping round of every partition until tombstones are reaped
+
+
+class Write:
+    """A write in progress."""
+
+    __slots__ = (
+        "answered",
+        "beyond",
+        "blind",
+        "changed",
+        "clock",
+        "context",
+        "due_ms",
+        "key",
+        "number",
+        "origin",
+        "request",
+        "rewritten",
+        "sibling",
+        "size",
+        "tally",
+    )
+
+    def __init__(self, number: int, origin: Origin, request: bytes, key: bytes, due_ms: int) -> None:
+        self.number = number
+        self.origin = origin
+        self.request = request  # the client's id of it
+        self.key = key
+        self.due_ms = due_ms
+        self.blind = False  # written over what the coordinator knew: once more if the replicas know more
+        self.rewritten = False
+        self.changed = True
+        self.answered = False
+        self.sibling: Sibling | None = None
+        self.clock = NOTHING_SEEN  # of the record as it was written
+        self.beyond = NOTHING_SEEN  # what replicas hold that the record does not cover
+        self.context = NOTHING_SEEN  # what the client's next write may cover
+        self.size = 0
+        self.tally = Tally(0, ())
+
+
+class Writes:
+    """The writes that this node coordinates."""
+
+    def __init__(
+        self, *, pending: Pending, replica: Replica, dots: Dots, clock: HybridClock, limits: NodeLimits
+    ) -> None:
+        self._pending = pending
+        self._replica = replica
+        self._dots = dots
+        self._clock = clock
+        self._limits = limits
+        self._staged: list[Write] = []  # since the last commit
+
+    def begin(
+        self, operation: Write, sibling: Sibling, seen: Clock | None, w: int, placement: Placement, now: Now
+    ) -> list[Effect]:
+        """Write a sibling (its dot and time are set here) over what `seen` covers; None: over what is known here."""
+        copy = self._replica.load(operation.key)
+        refusal = self._refusal(operation, copy, w, placement)
+        if refusal is not None:
+            return [answer(operation.origin, refusal)]
+        held = next((old for old in copy.record.siblings if old.request == operation.request), None)
+        if held is not None:
+            operation.context = _context_after(copy.record, held, seen or NOTHING_SEEN)
+            return self._send(operation, copy.encoded, w, placement, now)
+        operation.sibling = sibling
+        operation.blind = seen is None
+        if seen is None:
+            seen = copy.record.clock
+        refusal = self._too_much(operation, copy, seen)
+        if refusal is not None:
+            return [answer(operation.origin, refusal)]
+        encoded = self._mint(operation, copy, seen, now)
+        if encoded is None:
+            reason = "the disk is full: no counters can be reserved"
+            return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
+        return self._send(operation, encoded, w, placement, now)
+
+    def settle(self, operation: Write, record: Record, w: int, placement: Placement, now: Now) -> list[Effect]:
+        """Bring a record that a delete found without a value to W replicas; nothing new is written."""
+        copy = self._replica.load(operation.key)
+        refusal = self._refusal(operation, copy, w, placement)
+        if refusal is not None:
+            return [answer(operation.origin, refusal)]
+        operation.changed = False
+        operation.context = record.clock
+        encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record))
+        self._staged.append(operation)
+        return self._send(operation, encoded, w, placement, now)
+
+    def stored(
+        self, replica: NodeId, message: ReplicaStored, operation: Write, placement: Placement, now: Now
+    ) -> list[Effect]:
+        """Count an acknowledgement; answer the client at the W-th."""
+        self._pending.heard(operation, replica)
+        if not operation.tally.yes(replica):
+            return []
+        if operation.answered:
+            self._pending.forget_if_over(operation)
+            return []
+        if message.beyond and operation.blind:
+            operation.beyond = join(operation.beyond, Clock(message.beyond))
+        return self._conclude(operation, placement, now)
+
+    def missed(self, replica: NodeId, operation: Write) -> list[Effect]:
+        """The replica will not take it."""
+        self._pending.heard(operation, replica)
+        operation.tally.no(replica)
+        if not operation.answered and operation.tally.lost:
+            return self._give_up(operation)
+        self._pending.forget_if_over(operation)
+        return []
+
+    def expired(self, operation: Write) -> list[Effect]:
+        """The deadline has passed."""
+        effects = [] if operation.answered else self._give_up(operation)
+        self._pending.drop(operation)
+        return effects
+
+    def committed(self) -> None:
+        """All that was staged is kept."""
+        self._staged.clear()
+
+    def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
+        """The effects to carry out instead when the commit failed: nothing of what was staged leaves the node."""
+        numbers = {operation.number for operation in self._staged}
+        requests = {operation.request for operation in self._staged}
+        kept = [effect for effect in effects if not _concerns(effect, numbers, requests)]
+        for operation in self._staged:
+            unknown = OutcomeUnknown(operation.request, operation.tally.needed, 0)
+            refused = Refused(operation.request, "the disk is full: nothing was written", retry=True)
+            kept.append(answer(operation.origin, refused if surely_nothing and not operation.rewritten else unknown))
+            self._pending.drop(operation)
+        self._staged.clear()
+        return kept
+
+    def _refusal(
+        self, operation: Write, copy: Copy, w: int, placement: Placement
+    ) -> QuorumNotMet | Refused | Overloaded | None:
+        request, owners = operation.request, placement.owners_of(operation.key)
+        needed = min(w, len(owners))
+        down = [owner for owner in owners if placement.is_down(owner)]
+        if len(owners) - len(down) < needed:
+            return QuorumNotMet(request, needed, len(owners) - len(down), f"down: {placement.names(down)}")
+        if len(self._asked(operation.key, placement)) + 1 < needed:
+            return Overloaded(request, RETRY_AFTER_MS)
+        return None
+
+    def _too_much(self, operation: Write, copy: Copy, seen: Clock) -> Refused | None:
+        """Siblings that the write would leave beside it have limits; whoever merges them is let through."""
+        limits = self._limits
+        if len(copy.record.siblings) < limits.siblings_max and len(copy.encoded) <= limits.record_bytes_max:
+            return None
+        left = [sibling for sibling in copy.record.siblings if not covers(seen, sibling.dot)]
+        size = sum(len(sibling.value) for sibling in left)
+        if len(left) < limits.siblings_max and size <= limits.record_bytes_max:
+            return None
+        reason = f"the key has {len(left)} siblings of {size} bytes: read it and write one value with its context"
+        return Refused(operation.request, reason)
+
+    def _asked(self, key: bytes, placement: Placement) -> list[NodeId]:
+        """The other owners that can take a record now: not down, and not behind by more than their budget."""
+        most, behind = self._limits.peer_bytes_max, self._pending.bytes_to
+        return [
+            owner
+            for owner in placement.owners_of(key)
+            if owner != placement.me and not placement.is_down(owner) and behind[owner] < most
+        ]
+
+    def _mint(self, operation: Write, copy: Copy, seen: Clock, now: Now) -> bytes | None:
+        """Stage the sibling under a new dot. Returns the record, encoded, or None if there is no dot to be had."""
+        dot = self._dots.mint(copy.birth)
+        if dot is None:
+            return None
+        assert operation.sibling is not None
+        sibling = replace(operation.sibling, dot=dot, time=self._clock.next(now.wall_ms))
+        record = write(copy.record, seen, sibling)
+        operation.clock = record.clock
+        operation.context = _context_after(record, sibling, seen)
+        self._staged.append(operation)
+        return self._replica.stage(operation.key, dot[1], record)
+
+    def _send(self, operation: Write, encoded: bytes, w: int, placement: Placement, now: Now) -> list[Effect]:
+        asked = self._asked(operation.key, placement)
+        operation.size = len(encoded)
+        operation.tally = Tally(min(w, len(placement.owners_of(operation.key))), (placement.me, *asked))
+        operation.tally.yes(placement.me)
+        self._pending.add(operation)
+        message = StoreReplica(
+            operation.number, operation.due_ms - now.monotonic_ms, placement.layouts, ROUND, operation.key, encoded
+        )
+        effects: list[Effect] = [Send(owner, message) for owner in asked]
+        return effects + self._conclude(operation, placement, now)
+
+    def _conclude(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
+        if not operation.tally.won:
+            return []
+        if operation.beyond is not NOTHING_SEEN and not operation.rewritten:
+            return self._write_over(operation, placement, now)
+        done = Done(operation.request, encode_context(operation.context), operation.changed)
+        return self._answer(operation, done)
+
+    def _write_over(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
+        """Once more, as a new dot, over what the first W were found to hold beyond it."""
+        needed = operation.tally.needed
+        copy = self._replica.load(operation.key)
+        self._pending.drop(operation)
+        operation.answered = False
+        operation.rewritten = True
+        operation.number = self._pending.next_number()
+        encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), now)
+        if encoded is None:
+            return [answer(operation.origin, OutcomeUnknown(operation.request, needed, operation.tally.got))]
+        return self._send(operation, encoded, needed, placement, now)
+
+    def _give_up(self, operation: Write) -> list[Effect]:
+        tally = operation.tally
+        return self._answer(operation, OutcomeUnknown(operation.request, tally.needed, tally.got))
+
+    def _answer(self, operation: Write, message: Done | OutcomeUnknown) -> list[Effect]:
+        self._pending.mark_answered(operation)
+        self._pending.forget_if_over(operation)
+        return [answer(operation.origin, message)]
+
+
+def _context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:
+    """What a writer has seen after its write: all of the record if nothing else is left in it."""
+    return record.clock if record.siblings == (sibling,) else with_dots(seen, (sibling.dot,))
+
+
+def _concerns(effect: Effect, numbers: set[int], requests: set[bytes]) -> bool:
+    """Whether an effect tells anybody of a write that was not committed."""
+    if isinstance(effect, Reply):
+        return effect.answer.request in requests
+    if isinstance(effect, Send):
+        if isinstance(effect.message, StoreReplica):
+            return effect.message.request in numbers
+        return isinstance(effect.message, Forwarded) and effect.message.answer.request in requests
+    return False

@@ -1,0 +1,239 @@
+"""The process thread: owns the node and its store. Drain, step each, commit once, send (DESIGN 2.3).
+
+Nothing is acknowledged before it is as durable as configured; one commit serves a whole batch; all messages to one peer
+of one round travel as one ZeroMQ message. The thread sleeps until the next message or the next deadline.
+"""
+
+from collections import defaultdict
+
+import zmq
+
+from zdynamo import codec
+from zdynamo.core.events import (
+    Effect,
+    FromClient,
+    FromPeer,
+    Mailed,
+    News,
+    Noted,
+    PeerUnreachable,
+    Reply,
+    Send,
+    SendStranger,
+    Tick,
+    ViewChanged,
+)
+from zdynamo.core.membership_events import Heard
+from zdynamo.core.node import Node
+from zdynamo.core.store import Store
+from zdynamo.errors import Malformed, StoreFailed, StoreFull
+from zdynamo.messages import ClientAnswer, Frame, Hello, NodeId, PeerMessage, Ping, Pong, Table, View
+from zdynamo.threads import router, sender
+from zdynamo.threads.channel import Socket, offer, waiting
+from zdynamo.threads.clock import now
+from zdynamo.threads.log import Log
+from zdynamo.threads.pumps import FAREWELL_MS
+
+PEER_FRAMES_MAX = 512  # of one batch: enough to share a commit, few enough to answer a ping soon
+CLIENT_FRAMES_MAX = 512
+FRAME_BYTES_MAX = 2**20  # of a round to one peer; a larger one is cut, a single message may be larger
+DRAIN_MS = 1000  # that requests in progress have when the node stops
+CONTROL = (Hello, Ping, Pong, Table)
+
+
+class Processor:
+    """Owns the node and its store."""
+
+    def __init__(
+        self,
+        node: Node,
+        store: Store,
+        *,
+        requests: Socket,
+        inbox: Socket,
+        views: Socket,
+        mail: Socket,
+        evidence: Socket,
+        orders: Socket,
+        outbox: Socket,
+        news: Socket,
+        flush_interval_ms: int,
+        log: Log,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._requests = requests
+        self._inbox = inbox
+        self._views = views
+        self._mail = mail
+        self._evidence = evidence
+        self._orders = orders
+        self._outbox = outbox
+        self._news = news
+        self._flush_interval_ms = flush_interval_ms
+        self._log = log
+        self._flush_due_ms = now().monotonic_ms + flush_interval_ms
+        self._stop_at_ms: int | None = None
+        self._effects: list[Effect] = []
+        self._poller = zmq.Poller()
+        for socket in (requests, inbox, views, mail, evidence, orders):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def run(self) -> None:
+        """Until ordered to stop and nothing is in progress, or for `DRAIN_MS`. Raises: StoreFailed."""
+        try:
+            self._store.commit()
+            self._node.committed()
+            while not self._over():
+                self._turn()
+            self._store.commit()
+            self._store.sync()
+        finally:
+            self._close()
+
+    def _over(self) -> bool:
+        if self._stop_at_ms is None:
+            return False
+        return self._node.idle or now().monotonic_ms >= self._stop_at_ms
+
+    def _turn(self) -> None:
+        ready = dict(self._poller.poll(self._wait_ms()))
+        if self._orders in ready:
+            self._orders.recv()
+            self._node.stopping = True
+            self._stop_at_ms = now().monotonic_ms + DRAIN_MS
+        if self._views in ready:
+            self._take_view()
+        if self._mail in ready:
+            for parts in waiting(self._mail, PEER_FRAMES_MAX):
+                letter = router.decode_mail(parts[0])
+                self._step(Mailed(letter.to, letter.message))
+        if self._evidence in ready:
+            for parts in waiting(self._evidence, PEER_FRAMES_MAX):
+                self._step(PeerUnreachable(parts[1].decode()))
+        if self._inbox in ready:
+            self._take_frames()
+        if self._requests in ready:
+            self._take_requests()
+        due_ms = self._node.next_due_ms
+        if due_ms is not None and now().monotonic_ms >= due_ms:
+            self._step(Tick())
+        self._finish()
+
+    def _wait_ms(self) -> int | None:
+        dues = [due for due in (self._node.next_due_ms, self._flush_due_ms, self._stop_at_ms) if due is not None]
+        return max(0, min(dues) - now().monotonic_ms)
+
+    def _step(self, event: FromClient | FromPeer | Mailed | PeerUnreachable | Tick | ViewChanged) -> None:
+        self._effects += self._node.step(event, now())
+
+    def _take_view(self) -> None:
+        view = codec.decode_view(self._views.recv())
+        self._outbox.send_multipart([sender.PEERS, sender.encode_peers(_peers(view))])
+        self._step(ViewChanged(view))
+
+    def _take_frames(self) -> None:
+        moment = now()
+        frames: list[Frame] = []
+        for parts in waiting(self._inbox, PEER_FRAMES_MAX):
+            try:
+                frames.append(codec.decode_frame(parts[-1]))
+            except Malformed:
+                self._node.counters["frames.malformed"] += 1
+                fields: dict[str, object] = {"sender": _printable(parts[0]), "bytes": len(parts[-1])}
+                self._log.seldom("warning", "frame.malformed", fields)
+        frames.sort(key=_data_after_control)
+        for frame in frames:
+            self._effects += self._node.step(FromPeer(frame), moment)
+
+    def _take_requests(self) -> None:
+        moment = now()
+        for parts in waiting(self._requests, CLIENT_FRAMES_MAX):
+            try:
+                requests = codec.decode_requests(parts[-1])
+            except Malformed:
+                self._node.counters["requests.malformed"] += 1
+                fields: dict[str, object] = {"sender": parts[0].hex(), "bytes": len(parts[-1])}
+                self._log.seldom("warning", "request.malformed", fields)
+                continue
+            for request in requests:
+                self._effects += self._node.step(FromClient(parts[0], request), moment)
+
+    def _finish(self) -> None:
+        """Commit, then carry the effects out."""
+        effects, self._effects = self._effects, []
+        try:
+            self._store.commit()
+            self._node.committed()
+        except StoreFull as error:
+            self._log.seldom("error", "store.full", {"reason": str(error)})
+            effects = self._node.abandon(effects, surely_nothing=True)
+        except StoreFailed:
+            self._flush(self._node.abandon(effects, surely_nothing=False))
+            raise
+        self._flush(effects)
+        if now().monotonic_ms >= self._flush_due_ms:
+            self._flush_due_ms = now().monotonic_ms + self._flush_interval_ms
+            self._store.sync()
+
+    def _flush(self, effects: list[Effect]) -> None:
+        to_peers: defaultdict[NodeId, list[PeerMessage]] = defaultdict(list)
+        to_clients: defaultdict[bytes, list[ClientAnswer]] = defaultdict(list)
+        for effect in effects:
+            if isinstance(effect, Send):
+                to_peers[effect.to].append(effect.message)
+            elif isinstance(effect, Reply):
+                to_clients[effect.client].append(effect.answer)
+            elif isinstance(effect, News):
+                self._tell_router(effect)
+            elif isinstance(effect, Noted):
+                self._log.seldom(effect.level, effect.name, effect.fields)
+            elif isinstance(effect, SendStranger):
+                frame = codec.encode(self._node.frame("", (effect.message,)))
+                self._outbox.send_multipart([sender.STRANGER, effect.address.encode(), frame])
+        if to_peers:
+            parts = [sender.FRAMES]
+            for peer, messages in to_peers.items():
+                for frame in self._frames(peer, messages):
+                    parts += (peer.encode(), frame)
+            self._outbox.send_multipart(parts)
+        for client, answers in to_clients.items():
+            if not offer(self._requests, [client, codec.encode(answers)]):
+                self._node.counters["answers.dropped"] += len(answers)
+
+    def _frames(self, peer: NodeId, messages: list[PeerMessage]) -> list[bytes]:
+        """One frame if it is not too large, else halves of it."""
+        frame = codec.encode(self._node.frame(peer, tuple(messages)))
+        if len(frame) <= FRAME_BYTES_MAX or len(messages) == 1:
+            return [frame]
+        half = len(messages) // 2
+        return self._frames(peer, messages[:half]) + self._frames(peer, messages[half:])
+
+    def _tell_router(self, news: News) -> None:
+        if not offer(self._news, [router.NEWS, router.encode_letter(Heard(news.cluster, news.sender, news.message))]):
+            self._node.counters["news.dropped"] += 1
+
+    def _close(self) -> None:
+        """Close what this thread reads from, then tell the next ones that nothing more comes."""
+        for socket in (self._inbox, self._views, self._mail, self._evidence, self._orders):
+            socket.close(0)
+        offer(self._outbox, [b""])
+        offer(self._news, [router.STOP])
+        for socket in (self._requests, self._outbox, self._news):
+            socket.close(FAREWELL_MS)
+
+
+def _peers(view: View) -> list[sender.PeerAddress]:
+    return [
+        sender.PeerAddress(member.record.id, member.record.epoch, member.record.addresses.peer)
+        for member in view.members
+        if member.record.id != view.me.id
+    ]
+
+
+def _data_after_control(frame: Frame) -> bool:
+    return not (frame.messages and isinstance(frame.messages[0], CONTROL))
+
+
+def _printable(identity: bytes) -> str:
+    return identity.decode("utf-8", "backslashreplace")[:64]

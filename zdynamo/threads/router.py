@@ -1,0 +1,176 @@
+"""The router thread: owns the membership, PUB, SUB, and the connections to seeds (DESIGN 2.1)."""
+
+import os
+from collections.abc import Callable
+
+import msgspec
+import zmq
+
+from zdynamo import codec
+from zdynamo.core.events import Noted
+from zdynamo.core.membership import Membership
+from zdynamo.core.membership_events import (
+    AskSeed,
+    Fail,
+    Gossiped,
+    Heard,
+    Kept,
+    Mail,
+    MembershipEffect,
+    MembershipEvent,
+    NewView,
+    Persist,
+    Publish,
+    SeedAnswered,
+    Ticked,
+)
+from zdynamo.errors import Malformed
+from zdynamo.messages import DescribeCluster, NodeId, Refused, Topology, View
+from zdynamo.threads.channel import Context, Socket, border, endpoint, offer, waiting
+from zdynamo.threads.clock import now
+from zdynamo.threads.log import Log
+
+SEED_HWM = 2  # questions that wait for a seed; beyond, it is asked again later anyway
+MESSAGES_MAX = 512  # taken from one socket in a row
+
+STOP, NEWS = b"stop", b"news"
+
+encode_letter = msgspec.msgpack.Encoder().encode  # of a Heard on its way in, a Mail on its way out
+decode_heard = msgspec.msgpack.Decoder(Heard).decode
+decode_mail = msgspec.msgpack.Decoder(Mail).decode
+
+
+class NodeFailed(Exception):
+    """The node has to stop; the message is the one line for the operator."""
+
+
+class Router:
+    """Owns the membership. `commands` brings news from the streams and the word to stop; `views` and `mail` go out."""
+
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        *,
+        pub: Socket,
+        sub: Socket,
+        commands: Socket,
+        views: Socket,
+        mail: Socket,
+        keep: Callable[[Kept], None],
+        log: Log,
+    ) -> None:
+        self._context = context
+        self._membership = membership
+        self._pub = pub
+        self._sub = sub
+        self._commands = commands
+        self._views = views
+        self._mail = mail
+        self._keep = keep
+        self._log = log
+        self._subscribed: dict[NodeId, str] = {}
+        self._seeds: dict[str, Socket] = {}
+        self._poller = zmq.Poller()
+        for socket in (sub, commands):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def run(self) -> None:
+        """Until told to stop. Raises: NodeFailed."""
+        try:
+            self._act(self._membership.start(now()))
+            while self._turn():
+                pass
+        finally:
+            self._close()
+
+    def _turn(self) -> bool:
+        wait_ms = max(0, self._membership.next_due_ms - now().monotonic_ms)
+        for ready, _ in self._poller.poll(wait_ms):
+            if ready is self._commands:
+                for parts in waiting(ready, MESSAGES_MAX):
+                    if parts[0] == STOP:
+                        return False
+                    self._step(decode_heard(parts[1]))
+            elif ready is self._sub:
+                self._hear_gossip()
+            else:
+                self._hear_seed(ready)
+        moment = now()
+        if moment.monotonic_ms >= self._membership.next_due_ms:
+            self._act(self._membership.step(Ticked(), moment))
+        return True
+
+    def _hear_gossip(self) -> None:
+        for parts in waiting(self._sub, MESSAGES_MAX):
+            try:
+                message = codec.decode_gossip(parts[0])
+            except Malformed:
+                self._log.seldom("warning", "gossip.malformed", {"bytes": len(parts[0])})
+                continue
+            self._step(Gossiped(message))
+
+    def _hear_seed(self, dealer: Socket) -> None:
+        address = next(address for address, socket in self._seeds.items() if socket is dealer)
+        for parts in waiting(dealer, MESSAGES_MAX):
+            try:
+                answers = codec.decode_answers(parts[-1])
+            except Malformed:
+                self._log.seldom("warning", "seed.malformed", {"seed": address, "bytes": len(parts[-1])})
+                continue
+            for answer in answers:
+                if isinstance(answer, Topology):
+                    self._step(SeedAnswered(address, answer))
+                elif isinstance(answer, Refused):
+                    self._step(SeedAnswered(address, answer.reason))
+
+    def _step(self, event: MembershipEvent) -> None:
+        self._act(self._membership.step(event, now()))
+
+    def _act(self, effects: list[MembershipEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Mail():
+                    offer(self._mail, [encode_letter(effect)])
+                case Publish(message):
+                    offer(self._pub, [codec.encode(message)])
+                case NewView(view):
+                    self._subscribe(view)
+                    self._views.send(codec.encode(view))
+                case Persist(kept):
+                    self._keep(kept)
+                case AskSeed(address):
+                    self._ask(address)
+                case Noted(name, fields, level):
+                    self._log.note(level, name, fields)
+                case Fail(reason):
+                    raise NodeFailed(reason)
+
+    def _subscribe(self, view: View) -> None:
+        wanted = {
+            member.record.id: member.record.addresses.gossip
+            for member in view.members
+            if member.record.id != view.me.id
+        }
+        for node, address in list(self._subscribed.items()):
+            if wanted.get(node) != address:
+                self._sub.disconnect(endpoint(address))
+                del self._subscribed[node]
+        for node, address in wanted.items():
+            if node not in self._subscribed:
+                self._sub.connect(endpoint(address))
+                self._subscribed[node] = address
+
+    def _ask(self, address: str) -> None:
+        dealer = self._seeds.get(address)
+        if dealer is None:
+            dealer = self._seeds[address] = border(self._context, zmq.DEALER)
+            dealer.hwm = SEED_HWM
+            dealer.connect(endpoint(address))
+            self._poller.register(dealer, zmq.POLLIN)
+        offer(dealer, [codec.encode([DescribeCluster(os.urandom(16), "")])])
+
+    def _close(self) -> None:
+        for socket in (self._sub, self._commands, self._views, self._mail, *self._seeds.values()):
+            socket.close(0)
+        self._pub.close(0)

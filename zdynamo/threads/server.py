@@ -1,0 +1,259 @@
+"""One node: makes its sockets and channels, starts its threads, and stops them in order (DESIGN 2.1).
+
+A thread that dies takes the node down, loudly. Stopping begins at the source: the processor finishes what is in
+progress, the pumps end, then each thread runs dry and closes the next.
+"""
+
+import gc
+import os
+import random
+import resource
+import signal
+import socket as system
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from zdynamo.config import Config
+from zdynamo.core.membership import Membership
+from zdynamo.core.membership_events import Kept, Profile
+from zdynamo.core.node import Node
+from zdynamo.core.settings import NodeLimits, Rhythms
+from zdynamo.messages import Addresses, Constants
+from zdynamo.partition import HASH_VERSION
+from zdynamo.storage import open_store
+from zdynamo.threads import pumps
+from zdynamo.threads.channel import Channels, Context, Socket, bind, border, offer, waiting
+from zdynamo.threads.clock import now
+from zdynamo.threads.folder import DataFolder
+from zdynamo.threads.log import Log, configure
+from zdynamo.threads.processor import Processor
+from zdynamo.threads.router import NodeFailed, Router
+from zdynamo.threads.sender import Sender
+
+SWITCH_INTERVAL_S = 0.0005  # the GIL goes from hand to hand this often: threads here wait for each other all the time
+FILES = 65_536  # descriptors wanted; a connection is one, and out of them ZeroMQ's I/O thread spins
+PROCESS = 2  # its place among the threads
+FLUSH_S = 0.02  # that the pumps have for the last answers of the processor
+STOP_S = 1.9  # for everything to end; afterwards the process ends anyway
+GC_THRESHOLD = 50_000  # allocations between collections: messages are many, short-lived, and hold no cycles
+
+
+class Server:
+    """A running node. `start` returns when its sockets are bound; `wait` when it has ended."""
+
+    def __init__(self, config: Config, context: Context | None = None) -> None:
+        """`context`: shared by nodes in one process that talk over inproc. Raises: ConfigError, StoreDamaged."""
+        self._config = config
+        self._own_context = context is None
+        self.context: Context = context or zmq.Context(io_threads=1)
+        self.addresses = addresses_of(config)
+        self._name = config.node.name or self.addresses.client
+        self._log = Log(self._name)
+        self._threads: list[threading.Thread] = []
+        self._made: list[Socket] = []  # to close should the start fail; their threads close them otherwise
+        self._orders: Socket | None = None
+        self._ends: Socket | None = None
+        self._cleanup = ExitStack()
+        try:
+            self._build()
+        except BaseException:
+            self._release()
+            raise
+
+    def _build(self) -> None:
+        config, limits = self._config, self._config.limits
+        channels = Channels(self.context, uuid.uuid4().hex)
+        clients = self._border(zmq.ROUTER, limits.value_bytes_max + 2**21)
+        peers = self._border(zmq.ROUTER, limits.record_bytes_max + limits.value_bytes_max + 2**21)
+        peers.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        pub, sub = self._border(zmq.PUB, 2**20), self._border(zmq.SUB, 2**20)
+        sub.setsockopt(zmq.SUBSCRIBE, b"")
+        bind(clients, "node.port", self.addresses.client, config.node.bind)
+        bind(peers, "node.peer_port", self.addresses.peer, config.node.bind)
+        bind(pub, "node.gossip_port", self.addresses.gossip, config.node.bind)
+
+        folder = None
+        if config.storage.engine != "memory":
+            folder = DataFolder(Path(config.node.data))
+            self._cleanup.callback(folder.close)
+        kept = folder.load() if folder else Kept()
+        lost_disk = bool(kept.cluster) and folder is not None and not folder.store.exists()
+        store = open_store(config.storage, folder.store if folder else None)
+        self._cleanup.callback(store.close)
+        moment, seeded = now(), random.Random(os.urandom(16))
+        node = Node(store=store, limits=_limits(config), random=seeded, now=moment, lost_disk=lost_disk)
+        membership = Membership(
+            kept=kept, profile=_profile(config, self._name, self.addresses), rhythms=_rhythms(config),
+            random=seeded, now=moment,
+        )  # fmt: skip
+
+        requests_sink, requests = channels.duplex("requests")
+        inbox_sink, inbox = channels.pipe("inbox")
+        outbox_sink, outbox = channels.pipe("outbox")
+        news_sink, news = channels.pipe("news")
+        mail_sink, mail = channels.pipe("mail")
+        views_sink, views = channels.slot("views")
+        evidence_sink, evidence = channels.pipe("evidence")
+        self._orders, orders = channels.pipe("orders")
+        self._stop_clients, stop_clients = channels.control("stop-clients")
+        self._stop_receive, stop_receive = channels.control("stop-receive")
+        processor = Processor(
+            node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence, orders=orders,
+            outbox=outbox_sink, news=news_sink, flush_interval_ms=config.storage.flush_interval_ms, log=self._log,
+        )  # fmt: skip
+        routing = Router(
+            self.context, membership, pub=pub, sub=sub, commands=news, views=views_sink, mail=mail_sink,
+            keep=folder.keep if folder else _forget, log=self._log,
+        )  # fmt: skip
+        sending = Sender(self.context, routing_id=membership.boot.encode(), outbox=outbox, evidence=evidence_sink)
+        self._ends = channels.source("ends")
+        for name, body in (
+            ("clients", lambda: pumps.pump(clients, requests_sink, stop_clients)),
+            ("receive", lambda: pumps.pump(peers, inbox_sink, stop_receive)),
+            ("process", processor.run),
+            ("send", sending.run),
+            ("router", routing.run),
+        ):
+            ending = channels.sink("ends")
+            thread = threading.Thread(target=_run, args=(name, body, ending), name=f"{self._name}/{name}", daemon=True)
+            self._threads.append(thread)
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, wake: int | None = None) -> None:
+        """Until there is something to read from `wake`. Raises: NodeFailed when a thread has ended by itself."""
+        poller = zmq.Poller()
+        poller.register(self._ends, zmq.POLLIN)
+        if wake is not None:
+            poller.register(wake, zmq.POLLIN)
+        for ready, _ in poller.poll():
+            if ready is self._ends:
+                name, problem = (part.decode() for part in self._ends.recv_multipart())
+                raise NodeFailed(problem or f"the thread {name} has ended")
+
+    def stop(self) -> None:
+        """Finish what is in progress, end all threads, release everything. Raises: NodeFailed if a thread had died."""
+        deadline = time.monotonic() + STOP_S
+        process = self._threads[PROCESS]
+        offer(self._orders, [b"stop"])
+        process.join(max(0.0, deadline - time.monotonic()))
+        time.sleep(FLUSH_S)
+        for control in (self._stop_clients, self._stop_receive):
+            pumps.stop(control)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        problems = [parts[1].decode() for parts in waiting(self._ends, len(self._threads)) if parts[1]]
+        self._release()
+        stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        if problems or stuck:
+            raise NodeFailed("; ".join(problems) or f"did not end in time: {', '.join(stuck)}")
+
+    def _border(self, kind: int, message_bytes_max: int) -> Socket:
+        made = border(self.context, kind, message_bytes_max=message_bytes_max)
+        self._made.append(made)
+        return made
+
+    def _release(self) -> None:
+        for socket in (self._orders, self._ends, *self._made):
+            if socket is not None:
+                socket.close(0)
+        self._cleanup.close()
+        if self._own_context and not any(thread.is_alive() for thread in self._threads):
+            self.context.term()
+
+
+def run_node(config: Config) -> int:
+    """One node in the foreground until SIGINT or SIGTERM; the exit code.
+
+    Raises: ConfigError, StoreDamaged if it cannot start.
+    """
+    configure(config.log)
+    _raise_file_limit()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    server = Server(config)
+    wake, poke = system.socketpair()
+    poke.setblocking(False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(poke.fileno(), warn_on_full_buffer=False)
+    server.start()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    try:
+        server.wait(wake.fileno())
+        server.stop()
+    except NodeFailed as failure:
+        sys.stderr.write(f"zdynamo: {failure}\n")
+        sys.stderr.flush()
+        os._exit(1)  # nobody handles half a node: do not wait for threads that may never end
+    return 0
+
+
+def addresses_of(config: Config) -> Addresses:
+    """The four addresses of a node, as they are given; ports not set follow the client port."""
+    node = config.node
+    if "://" in node.host:  # inproc and ipc have no ports: the host names them all
+        return Addresses(*(f"{node.host}-{part}" for part in ("client", "peer", "gossip", "http")))
+    ports = (node.port, node.peer_port, node.gossip_port, node.http_port)
+    return Addresses(*(f"{node.host}:{port or node.port + place}" for place, port in enumerate(ports)))
+
+
+def _run(name: str, body: Callable[[], None], ending: Socket) -> None:
+    """The whole life of a thread: its body, and word of its end."""
+    problem = ""
+    try:
+        body()
+    except NodeFailed as failure:
+        problem = str(failure)
+    except Exception as error:
+        traceback.print_exc()
+        problem = f"the thread {name} died of {type(error).__name__}: {error}"
+    offer(ending, [name.encode(), problem.encode()])
+    ending.close(pumps.FAREWELL_MS)
+
+
+def _forget(kept: Kept) -> None:
+    """The memory engine keeps nothing."""
+
+
+def _profile(config: Config, name: str, addresses: Addresses) -> Profile:
+    cluster = config.cluster
+    constants = Constants(
+        cluster.partitions, cluster.n, HASH_VERSION, max(cluster.min_members, 2 if cluster.seeds else 1), ""
+    )
+    return Profile(
+        name=name,
+        addresses=addresses,
+        zone=config.node.zone,
+        weight=config.node.weight,
+        seeds=tuple(cluster.seeds),
+        found=cluster.found,
+        constants=constants,
+    )
+
+
+def _limits(config: Config) -> NodeLimits:
+    quorum, limits = config.quorum, msgspec.to_builtins(config.limits)
+    return NodeLimits(r=quorum.r, w=quorum.w, replica_timeout_ms=quorum.replica_timeout_ms, **limits)
+
+
+def _rhythms(config: Config) -> Rhythms:
+    return Rhythms(**msgspec.to_builtins(config.membership))
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
