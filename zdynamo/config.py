@@ -5,6 +5,7 @@ environment. Command-line flags beat the environment, which beats the file, whic
 """
 
 import ipaddress
+import json
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from zdynamo.errors import ConfigError
 
 CLIENT_PORT = 7400
 ENVIRONMENT_PREFIX = "ZDYNAMO_"
+CLIENT_ENVIRONMENT = frozenset({"ZDYNAMO_ADDRESS"})  # read by the verbs that are clients
+UNKNOWN = "Object contains unknown field "  # as msgspec says it
 LOOPBACK_HOSTS = ("localhost", "ip6-localhost")
 
 
@@ -96,7 +99,8 @@ class QuorumSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     replica_timeout_ms: Annotated[
         int,
         _option(
-            "Milliseconds after which a replica that has not answered counts as absent and the request goes on without it.",
+            "Milliseconds after which a replica that has not answered counts as absent and the request goes on "
+            "without it.",
             ge=1,
         ),
     ] = 100
@@ -153,7 +157,8 @@ class MembershipSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     listen_ms: Annotated[
         int,
         _option(
-            "Milliseconds that a new node without seeds listens for a cluster that knows its address, before it founds one.",
+            "Milliseconds that a new node without seeds listens for a cluster that knows its address, before it "
+            "founds one.",
             ge=0,
         ),
     ] = 2000
@@ -215,17 +220,14 @@ def load(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, 
 
     Raises: ConfigError, one line that names the key and what to do.
     """
-    settings = _from_file(path) if path else {}
+    settings: dict[str, dict[str, Any]] = _from_file(path) if path else {}
     for section, key, value in _from_environment(environment):
         settings.setdefault(section, {})[key] = value
     for dotted, value in flags.items():
         if value is not None:
             section, key = dotted.split(".")
             settings.setdefault(section, {})[key] = value
-    try:
-        config = msgspec.convert(settings, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_teach(str(error), path)) from None
+    config = _converted(settings, "")
     check(config)
     return config
 
@@ -240,12 +242,28 @@ def check(config: Config) -> None:
             raise ConfigError(f"{key} is {value}, more than cluster.n = {cluster.n}: lower it to at most {cluster.n}")
     for address in cluster.seeds:
         check_address("cluster.seeds", address)
+    if not node.host:
+        raise ConfigError("node.host is empty: set it to the host that others reach this node at, such as 127.0.0.1")
     for key, host in (("node.host", node.host), ("node.bind", node.bind)):
         if host and "://" not in host and not is_loopback(host) and not node.insecure:
             raise ConfigError(
                 f"{key} is {host}, beyond loopback, and links are not encrypted yet: "
                 "set node.insecure = true (--insecure) if the network is trusted"
             )
+    _check_ports(node)
+
+
+def _check_ports(node: NodeSettings) -> None:
+    if not node.port:
+        return
+    taken: dict[int, str] = {}
+    for step, key in enumerate(("port", "peer_port", "gossip_port", "http_port")):
+        port = getattr(node, key) or node.port + step
+        if port > 65535:
+            raise ConfigError(f"node.{key} would be {port} (node.port + {step}): set it, or lower node.port")
+        if port in taken:
+            raise ConfigError(f"node.{key} is {port}, and so is node.{taken[port]}: give each its own port")
+        taken[port] = key
 
 
 def check_address(key: str, address: str) -> None:
@@ -269,55 +287,76 @@ def _from_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
         loaded = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): give --config a file that can") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     for section, keys in loaded.items():
         if not isinstance(keys, dict):
             raise ConfigError(f"{path}: {section} stands outside a section: put it under one of {_sections()}")
+    _converted(loaded, f"{path}: ")
     return loaded
+
+
+def _converted(settings: Mapping[str, Any], source: str) -> Config:
+    try:
+        return msgspec.convert(settings, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(source + _teach(str(error))) from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
     found = []
     for name, text in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in CLIENT_ENVIRONMENT:
             continue
         section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
-        kind = _kinds(section).get(key)
+        kind = kinds(section).get(key)
         if kind is None:
             raise ConfigError(
                 f"{name} names no setting: the form is {ENVIRONMENT_PREFIX}SECTION_KEY, see docs/options.md"
             )
-        value: Any = text.split(",") if typing.get_origin(kind) is list else text
+        value: Any = text.split(",") if typing.get_args(kind)[0] == list[str] else text
         try:
             found.append((section, key, msgspec.convert(value, kind, strict=False)))
         except msgspec.ValidationError as error:
-            raise ConfigError(f"{name} is {text!r}: {error}") from None
+            raise ConfigError(f"{name} is {text!r}: {_lowered(error)}, {_example(section, key)}") from None
     return found
 
 
-def _kinds(section: str) -> dict[str, Any]:
+def kinds(section: str) -> dict[str, Any]:
+    """The settings of a section, by name, with their type and description; empty if there is no such section."""
     settings = typing.get_type_hints(Config).get(section)
-    return (
-        {name: typing.get_args(hint)[0] for name, hint in typing.get_type_hints(settings, include_extras=True).items()}
-        if settings
-        else {}
-    )
+    return typing.get_type_hints(settings, include_extras=True) if settings else {}
 
 
 def _sections() -> str:
     return ", ".join(f"[{name}]" for name in Config.__struct_fields__)
 
 
-def _teach(problem: str, path: Path | None) -> str:
+def _teach(problem: str) -> str:
     """`Expected `int`, got `str` - at `$.node.port`` as a line that names the key first."""
     what, _, where = problem.partition(" - at ")
-    key = where.strip("`").removeprefix("$").removeprefix(".")
-    unknown = what.removeprefix("Object contains unknown field ")
-    source = f"{path}: " if path else ""
-    if unknown != what:
-        name = f"{key}.{unknown.strip('`')}" if key else unknown.strip("`")
-        known = ", ".join(_kinds(key)) if key else ", ".join(Config.__struct_fields__)
-        return f"{source}{name} is no setting: {key or 'the file'} knows {known}"
-    return f"{source}{key}: {what[:1].lower()}{what[1:]}"
+    place = where.strip("`").removeprefix("$").removeprefix(".").partition("[")[0]
+    section, _, key = place.partition(".")
+    if what.startswith(UNKNOWN):
+        unknown = what.removeprefix(UNKNOWN).strip("`")
+        if not section:
+            return f"[{unknown}] is no section: there are {_sections()}"
+        return f"{section}.{unknown} is no setting: [{section}] knows {', '.join(kinds(section))}"
+    if not key:
+        return f"{section or 'the file'}: {_lowered(what)}"
+    return f"{place}: {_lowered(what)}, {_example(section, key)}"
+
+
+def _lowered(text: object) -> str:
+    return str(text)[:1].lower() + str(text)[1:]
+
+
+def _example(section: str, key: str) -> str:
+    """What to write instead."""
+    kind = typing.get_args(kinds(section)[key])[0]
+    if typing.get_origin(kind) is Literal:
+        return f"use one of {', '.join(typing.get_args(kind))}"
+    if typing.get_origin(kind) is list:
+        return f'write it as {key} = ["127.0.0.1:{CLIENT_PORT}"]'
+    return f"write it as {key} = {json.dumps(getattr(getattr(Config(), section), key))}"

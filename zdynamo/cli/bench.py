@@ -4,7 +4,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,17 +34,19 @@ Storage = Annotated[
 def bench(
     node: Nodes = None,
     in_flight: InFlight = None,
-    seconds: Annotated[float, Option("--seconds", min=0.1, help="The length of each measurement.")] = 3.0,
-    requests: Annotated[int, Option("--requests", min=0, help="So many requests each, not seconds.")] = 0,
-    value_bytes: Annotated[int, Option("--value-bytes", min=0, help="Bytes of each value.")] = 100,
-    keys: Annotated[int, Option("--keys", min=1, help="How many different keys.")] = 10_000,
+    seconds: Annotated[float, Option("--seconds", metavar="N", min=0.1, help="The length of each measurement.")] = 3.0,
+    requests: Annotated[int, Option("--requests", metavar="N", min=0, help="So many requests each, not seconds.")] = 0,
+    value_bytes: Annotated[int, Option("--value-bytes", metavar="N", min=0, help="Bytes of each value.")] = 100,
+    keys: Annotated[int, Option("--keys", metavar="N", min=1, help="How many different keys.")] = 10_000,
     storage: Storage = None,
     ceiling: Annotated[bool, Option("--ceiling", help="Also run bare pyzmq in turn, and print the ratio.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure puts and gets. Against --node it writes to the bucket `bench`.
+    """Measure puts and gets.
 
-    Example: zdynamo bench --node 127.0.0.1:7400 --in-flight 64,256 --ceiling
+    On a running cluster (--node) it writes to the bucket `bench`.
+
+    Example: zdynamo bench --node 127.0.0.1:7400 --in-flight 64,256
     """
     levels = _levels(in_flight)
     _check(node, storage)
@@ -117,8 +119,20 @@ def _topology(addresses: list[str]) -> "Topology":
                 return topology
             wanted = topology.constants.min_members
             reason = f"{address} has no layout yet: {len(topology.members)} of {wanted} members have joined"
+            _put_once(address)
         time.sleep(0.05)
     raise Unreachable(reason)
+
+
+def _put_once(address: str) -> None:
+    """The first put of a cluster fixes who owns the data."""
+    from zdynamo.cli.ask import ask
+    from zdynamo.cli.load import BUCKET
+    from zdynamo.errors import RequestError
+    from zdynamo.messages import Done, Put
+
+    with suppress(RequestError):
+        ask(address, lambda request: Put(request, "", 1000, BUCKET, b"first", b"", ""), Done, deadline_ms=1000)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ HOST = "127.0.0.1"
 PORTS_PER_NODE = 10  # a node uses four; the rest keeps the numbers round
 NODES_MAX = len(string.ascii_lowercase)
 POLL_SECONDS = 0.05
+IDENTITY = "membership.json"  # in the folder of a node that belongs to a cluster
 STOP_SECONDS = 10.0  # a node that has not stopped by then is killed
 
 
@@ -86,7 +87,7 @@ class LocalCluster:
 
     def start(self) -> None:
         """Start all; the first founds the cluster if nobody has data yet, the others are seeded with it."""
-        fresh = self._memory or not any(_holds_something(child.data) for child in self.children)
+        fresh = self._memory or not any((child.data / IDENTITY).exists() for child in self.children)
         first = self.children[0]
         for child in self.children:
             store = ["--memory"] if self._memory else ["--data", str(child.data)]
@@ -158,7 +159,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _holds_something(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())

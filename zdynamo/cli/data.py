@@ -55,7 +55,9 @@ def get(
     timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the value of a key, raw; exit 3 if R replicas agree that there is none.
+    """Print the value of a key.
+
+    Raw, or with --json together with its context. Exit code 3: R replicas agree that there is none.
 
     Example: zdynamo get greeting
     """

@@ -20,15 +20,19 @@ DEFAULT_DATA = Path("zdynamo-data")
 
 
 def local(
-    nodes: Annotated[int, typer.Option("--nodes", min=1, max=26, help="How many nodes.")] = 3,
+    nodes: Annotated[int, typer.Option("--nodes", metavar="N", min=1, max=26, help="How many nodes.")] = 3,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help=f"One folder a node in here. Default: {DEFAULT_DATA}.")
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep records in memory only.")] = False,
-    port: Annotated[int, typer.Option("--port", min=1, max=65000, help="The first node's; the next have +10.")] = 7400,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=1, max=65000, help="The first node's; the next have +10.")
+    ] = 7400,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a cluster on this machine, until Ctrl-C; what it stores survives a restart.
+    """Run a cluster on this machine, until Ctrl-C.
+
+    What it stores survives a restart with the same folder. A node that dies is reported and not restarted.
 
     Example: zdynamo local --nodes 3 --data data
     """

@@ -6,12 +6,11 @@ import sys
 import typer
 
 from zdynamo.cli import bench, data, local, start, views
-from zdynamo.cli.output import FAILED, INTERRUPTED, QUORUM_NOT_MET, one_line
+from zdynamo.cli.output import FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
     help="A leaderless, highly available key-value store.",
     epilog="Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 quorum not met.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -40,7 +39,9 @@ def program(
         from zdynamo import __version__
 
         print(f"zdynamo {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(USAGE)
 
 
 def run() -> None:

@@ -22,9 +22,9 @@ BucketOption = Annotated[str, typer.Option("--bucket", metavar="NAME", help="The
 
 def connect(node: str, timeout_ms: int) -> "Client":
     """A client that knows one member."""
+    check_node(node)
     from zdynamo.client import Client
 
-    check_node(node)
     return Client(node, deadline_ms=timeout_ms)
 
 

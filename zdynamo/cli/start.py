@@ -29,14 +29,18 @@ SETTINGS = {  # flags that are a setting as they stand
 
 Text = str | None
 Number = int | None
-Port = Annotated[Number, Option("--port", help="The client port: HOST:PORT is the public address. Default: 7400.")]
-PeerPort = Annotated[Number, Option("--peer-port", help="Default: the client port + 1.")]
-GossipPort = Annotated[Number, Option("--gossip-port", help="Default: the client port + 2.")]
-HttpPort = Annotated[Number, Option("--http-port", help="Default: the client port + 3.")]
+Port = Annotated[
+    Number, Option("--port", metavar="N", help="The client port: HOST:PORT is the public address. Default: 7400.")
+]
+PeerPort = Annotated[Number, Option("--peer-port", metavar="N", help="Default: the client port + 1.")]
+GossipPort = Annotated[Number, Option("--gossip-port", metavar="N", help="Default: the client port + 2.")]
+HttpPort = Annotated[Number, Option("--http-port", metavar="N", help="Default: the client port + 3.")]
 ConfigFile = Annotated[Path | None, Option("--config", metavar="FILE", help="A TOML file, see configs/zdynamo.toml.")]
-Name = Annotated[Text, Option("--name", help="The name that people know the node by.")]
-Host = Annotated[Text, Option("--host", help="The host that others reach this node at. Default: 127.0.0.1.")]
-Bind = Annotated[Text, Option("--bind", help="The address to listen on, if it is not the host.")]
+Name = Annotated[Text, Option("--name", metavar="TEXT", help="The name that people know the node by.")]
+Host = Annotated[
+    Text, Option("--host", metavar="TEXT", help="The host that others reach this node at. Default: 127.0.0.1.")
+]
+Bind = Annotated[Text, Option("--bind", metavar="TEXT", help="The address to listen on, if it is not the host.")]
 Seeds = Annotated[
     list[str] | None, Option("--seed", metavar="HOST:PORT", help="The public address of any member; repeatable.")
 ]
@@ -47,8 +51,10 @@ Insecure = Annotated[bool, Option("--insecure", help="Allow addresses beyond loo
 Durability = Annotated[
     Text, Option("--durability", metavar="always|interval|never", help="When writes are fsynced. Default: interval.")
 ]
-Zone = Annotated[Text, Option("--zone", help="The failure domain: rack, room, region.")]
-MinMembers = Annotated[Number, Option("--min-members", help="A new cluster takes data once so many have joined.")]
+Zone = Annotated[Text, Option("--zone", metavar="TEXT", help="The failure domain: rack, room, region.")]
+MinMembers = Annotated[
+    Number, Option("--min-members", metavar="N", help="A new cluster takes data once so many have joined.")
+]
 LogLevel = Annotated[
     Text, Option("--log-level", metavar="debug|info|warning|error", help="The lowest level logged. Default: info.")
 ]
@@ -78,7 +84,7 @@ def start(
 ) -> None:
     """Run one node in the foreground, until Ctrl-C or SIGTERM.
 
-    Example: zdynamo start --name b --port 7410 --data data/b --seed 127.0.0.1:7400
+    Example: zdynamo start --port 7410 --data data/b --seed 127.0.0.1:7400
     """
     if memory and data is not None:
         raise typer.BadParameter("--memory keeps nothing in a folder: leave out one of the two", param_hint="--data")

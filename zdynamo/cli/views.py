@@ -55,7 +55,9 @@ def ring(
     timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show each member's share of the ring; with --json, the owners of each partition.
+    """Show each member's share of the ring.
+
+    With --json: the owners of each partition too, by their ids, in order of preference.
 
     Example: zdynamo ring --json
     """
@@ -98,7 +100,7 @@ def status(
     timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the figures of every member that can be reached.
+    """Show the figures of every member.
 
     Example: zdynamo status
     """

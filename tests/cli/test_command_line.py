@@ -1,0 +1,158 @@
+"""The program without a cluster: help, usage, exit codes, and one line for every failure."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VERBS = ("start", "local", "put", "get", "delete", "members", "ring", "status", "bench")
+CLIENT_VERBS = (["get", "k"], ["put", "k", "v"], ["delete", "k"], ["members"], ["ring"], ["status"])
+NOBODY = "127.0.0.1:9"  # the discard port: nothing listens there
+
+
+def zdynamo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ZDYNAMO_")}
+    return subprocess.run(
+        [sys.executable, "-m", "zdynamo", *arguments],
+        env={**clean, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int) -> None:
+    assert done.returncode == code, done.stderr
+    assert re.fullmatch(r"zdynamo: (?!unexpected)[^\n]+\n", done.stderr), done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_shows_an_example_and_json_in_its_help(verb: str) -> None:
+    done = zdynamo(verb, "--help")
+
+    assert done.returncode == 0
+    assert f"Example: zdynamo {verb}" in done.stdout
+    assert "--json" in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_program_alone_shows_its_verbs_and_is_a_usage_error() -> None:
+    done = zdynamo()
+
+    assert done.returncode == 2
+    assert all(f"\n  {verb}" in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["get"],
+        ["put", "k"],
+        ["get", "k", "--nonsense"],
+        ["get", "k", "--node", "nowhere"],
+        ["get", "k", "--node", "127.0.0.1:0"],
+        ["get", "k", "-r", "-1"],
+        ["get", "k", "--timeout-ms", "0"],
+        ["put", "k", "v", "--context", "!"],
+        ["start", "--port", "x"],
+        ["start", "--memory", "--data", "d"],
+        ["local", "--nodes", "0"],
+        ["local", "--memory", "--data", "d"],
+        ["bench", "--in-flight", "x"],
+        ["bench", "--in-flight", "1,0"],
+        ["bench", "--storage", "tape"],
+        ["bench", "--storage", "memory", "--node", NOBODY],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str]) -> None:
+    assert_one_line(zdynamo(*arguments), 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "names"),
+    [
+        (["start", "--config", "missing.toml"], {}, "missing.toml"),
+        (["start", "--port", "70000"], {}, "node.port"),
+        (["start", "--host", "10.0.0.1"], {}, "node.insecure"),
+        (["start", "--durability", "perhaps"], {}, "storage.durability"),
+        (["start", "--seed", "nowhere"], {}, "cluster.seeds"),
+        (["start"], {"ZDYNAMO_NODE_PORT": "x"}, "ZDYNAMO_NODE_PORT"),
+        (["start"], {"ZDYNAMO_NONSENSE": "x"}, "ZDYNAMO_NONSENSE"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_one_line_that_names_it_and_exit_1(
+    arguments: list[str], environment: dict[str, str], names: str
+) -> None:
+    done = zdynamo(*arguments, **environment)
+
+    assert_one_line(done, 1)
+    assert names in done.stderr
+
+
+@pytest.mark.parametrize("arguments", CLIENT_VERBS, ids=" ".join)
+def test_without_a_node_there_every_verb_fails_in_one_line(arguments: list[str]) -> None:
+    assert_one_line(zdynamo(*arguments, "--node", NOBODY, "--timeout-ms", "200"), 1)
+
+
+def test_the_address_of_a_node_may_stand_in_the_environment() -> None:
+    done = zdynamo("get", "k", ZDYNAMO_ADDRESS="nowhere")
+
+    assert_one_line(done, 2)
+    assert "nowhere" in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "zdynamo", "--help"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+def test_an_interrupt_is_no_traceback() -> None:
+    script = (
+        "import sys, zdynamo.cli.main as main\n"
+        "main.app.command('wait')(lambda: (_ for _ in ()).throw(KeyboardInterrupt))\n"
+        "sys.argv = ['zdynamo', 'wait']\n"
+        "main.run()\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_get_imports_neither_the_server_nor_rich() -> None:
+    script = (
+        "import sys\n"
+        "from zdynamo.cli.main import main\n"
+        f"main(['get', 'k', '--node', '{NOBODY}', '--timeout-ms', '1'])\n"
+        "heavy = {'rich', 'rocksdict', 'structlog', 'zdynamo.config', 'zdynamo.threads', 'zdynamo.core'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_the_repository_has_no_other_entry_point() -> None:
+    installed = Path(sys.executable).parent / "zdynamo"
+
+    done = subprocess.run([installed, "--version"], capture_output=True, text=True, check=False)
+
+    assert re.fullmatch(r"zdynamo \d+\.\d+\.\d+\n", done.stdout)
