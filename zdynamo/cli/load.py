@@ -18,7 +18,7 @@ from zdynamo.messages import Absent, ClientAnswer, Done, Found, Get, Put, Topolo
 from zdynamo.partition import partition_of
 
 BUCKET = "bench"
-CONTENT_TYPE = "application/octet-stream"
+CONTENT_TYPE = ""  # plain bytes
 DEADLINE_MS = 5000
 LATE_SECONDS = 1.0  # past the deadline: then no answer is expected any more
 POLL_MS = 100

@@ -1,0 +1,254 @@
+"""The command line over a cluster of real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from zdynamo.cli.cluster import free_ports
+
+WITHIN_SECONDS = 20.0
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ZDYNAMO_")}
+
+
+class Local:
+    """A `zdynamo local --json` that has said it is ready."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        ready = json.loads(line)
+        self.addresses: list[str] = ready["ready"]
+        self.nodes: list[dict[str, Any]] = ready["nodes"]
+
+    def run(self, *arguments: str, stdin: bytes = b"", node: int = 0) -> subprocess.CompletedProcess[bytes]:
+        """A verb against one of the nodes."""
+        return subprocess.run(
+            [sys.executable, "-m", "zdynamo", *arguments],
+            env={**ENVIRONMENT, "ZDYNAMO_ADDRESS": self.addresses[node]},
+            input=stdin,
+            capture_output=True,
+            timeout=WITHIN_SECONDS,
+            check=False,
+        )
+
+    def json(self, *arguments: str, node: int = 0) -> Any:
+        """What a verb that must succeed prints with `--json`."""
+        done = self.run(*arguments, "--json", node=node)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@contextmanager
+def local(*arguments: str, nodes: int = 3) -> Iterator[Local]:
+    command = [sys.executable, "-m", "zdynamo", "local", "--json", f"--nodes={nodes}", *arguments]
+    process = subprocess.Popen(
+        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield Local(process)
+        finally:
+            process.terminate()
+            process.communicate(timeout=WITHIN_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Local]:
+    with local("--memory", f"--port={free_ports(3)}") as started:
+        yield started
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + WITHIN_SECONDS
+    while not holds():
+        assert time.monotonic() < give_up, "did not hold in time"
+        time.sleep(0.05)
+
+
+def test_what_is_put_at_one_node_is_got_at_each(cluster: Local) -> None:
+    put = cluster.run("put", "greeting", "hällo", node=0)
+
+    assert (put.returncode, put.stdout, put.stderr) == (0, b"OK\n", b"")
+    for node in range(3):
+        got = cluster.run("get", "greeting", node=node)
+        assert (got.returncode, got.stdout, got.stderr) == (0, "hällo\n".encode(), b"")
+
+
+def test_bytes_from_standard_input_come_back_unchanged(cluster: Local) -> None:
+    every_byte = bytes(range(256)) + b"\n\n"
+
+    cluster.run("put", "bytes", "-", stdin=every_byte)
+
+    assert cluster.run("get", "bytes").stdout == every_byte
+    assert set(cluster.json("get", "bytes")["value"]) == {"base64"}
+
+
+def test_what_is_absent_is_exit_3(cluster: Local) -> None:
+    got = cluster.run("get", "nothing-here")
+    shown = cluster.run("get", "nothing-here", "--json")
+
+    assert (got.returncode, got.stdout) == (3, b"")
+    assert got.stderr == b"zdynamo: nothing-here is not in bucket default\n"
+    assert (shown.returncode, json.loads(shown.stdout)) == (3, {"key": "nothing-here", "found": False, "context": ""})
+
+
+def test_what_is_deleted_is_absent(cluster: Local) -> None:
+    cluster.run("put", "short-lived", "x")
+
+    deleted = cluster.run("delete", "short-lived")
+
+    assert (deleted.returncode, deleted.stdout) == (0, b"OK\n")
+    assert cluster.run("get", "short-lived").returncode == 3
+
+
+def test_buckets_keep_keys_apart(cluster: Local) -> None:
+    cluster.run("put", "same", "one", "--bucket", "first")
+
+    assert cluster.run("get", "same", "--bucket", "first").stdout == b"one\n"
+    assert cluster.run("get", "same", "--bucket", "second").returncode == 3
+
+
+def test_two_puts_over_one_context_leave_siblings_until_a_put_settles_them(cluster: Local) -> None:
+    cluster.run("put", "cart", "empty")
+    seen = cluster.json("get", "cart")["context"]
+
+    for value in ("milk", "bread"):
+        assert cluster.run("put", "cart", value, "--context", seen).returncode == 0
+
+    got, shown = cluster.run("get", "cart"), cluster.json("get", "cart")
+    assert got.returncode == 0
+    assert sorted(got.stdout.splitlines()) == [b"bread", b"milk"]
+    assert b"2 siblings" in got.stderr
+    assert sorted(shown["siblings"]) == ["bread", "milk"]
+
+    cluster.run("put", "cart", "both", "--context", shown["context"])
+
+    assert cluster.json("get", "cart")["value"] == "both"
+
+
+@pytest.mark.parametrize("arguments", [["put", "k", "v", "-w", "4"], ["get", "k", "-r", "4"], ["put", "", "v"]])
+def test_what_cannot_be_is_refused_in_one_line(cluster: Local, arguments: list[str]) -> None:
+    done = cluster.run(*arguments)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"zdynamo: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_members_are_listed_with_their_states(cluster: Local) -> None:
+    members = cluster.json("members")
+
+    assert sorted(member["name"] for member in members) == ["a", "b", "c"]
+    assert sorted(member["address"] for member in members) == sorted(cluster.addresses)
+    assert {member["state"] for member in members} == {"alive"}
+    assert len({member["id"] for member in members}) == 3
+    assert cluster.run("members").stdout.count(b"alive") == 3
+
+
+def test_the_ring_gives_every_partition_to_all_three(cluster: Local) -> None:
+    cluster.run("put", "first", "fixes the layout")
+    ring = cluster.json("ring")
+
+    ids = {member["id"] for member in ring["members"]}
+    assert ring["partitions"] == len(ring["owners"]) == 256
+    assert all(set(owners) == ids for owners in ring["owners"])
+    assert {member["owns"] for member in ring["members"]} == {256}
+    assert b"256 partitions, 3 of 3 copies each" in cluster.run("ring").stdout
+
+
+def test_status_has_the_figures_of_each(cluster: Local) -> None:
+    status = cluster.json("status")
+
+    assert [node["reachable"] for node in status] == [True, True, True]
+    assert {node["engine"] for node in status} == {"memory"}
+    assert all(node["counters"] for node in status)
+    assert b"memory" in cluster.run("status").stdout
+
+
+def test_bench_measures_a_running_cluster_without_errors(cluster: Local) -> None:
+    shown = cluster.run(
+        "bench", "--node", cluster.addresses[0], "--in-flight", "1,16", "--requests", "200", "--keys", "50", "--json"
+    )
+
+    results = json.loads(shown.stdout)["results"]
+    assert [(row["op"], row["in_flight"]) for row in results] == [("put", 1), ("put", 16), ("get", 1), ("get", 16)]
+    assert all(row["ops_s"] > 0 and 0 < row["p50_ms"] <= row["p99_ms"] and not row["errors"] for row in results)
+    assert shown.stderr == b""
+
+
+def test_get_answers_within_0_4_seconds(cluster: Local) -> None:
+    cluster.run("put", "fast", "x")
+    took = []
+
+    for _ in range(5):
+        began = time.monotonic()
+        cluster.run("get", "fast")
+        took.append(time.monotonic() - began)
+
+    assert min(took) < 0.4
+
+
+def test_with_two_of_three_killed_a_put_is_exit_4_and_local_says_who_is_gone() -> None:
+    with local("--memory", f"--port={free_ports(3)}") as cluster:
+        cluster.run("put", "k", "v")
+        for node in cluster.nodes[1:]:
+            os.kill(node["pid"], signal.SIGKILL)
+
+        done = cluster.run("put", "k", "w", "-w", "2", "--timeout-ms", "1000")
+
+        assert cluster.process.stderr
+        said = [cluster.process.stderr.readline() for _ in range(3)]
+        assert "node b" in said[1] and "was killed by SIGKILL" in said[1]
+        assert "node c" in said[2]
+        assert cluster.process.poll() is None
+    assert done.returncode in (1, 4)  # 1: the coordinator cannot know whether the dead hold the write
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_what_is_stored_survives_a_restart_of_all(tmp_path: Path) -> None:
+    port = free_ports(3)
+    with local("--data", str(tmp_path), f"--port={port}") as cluster:
+        cluster.run("put", "kept", "x")
+
+    with local("--data", str(tmp_path), f"--port={port}") as cluster:
+        assert cluster.run("get", "kept").stdout == b"x\n"
+        assert len(cluster.json("members")) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_local_leaves_no_process(number: signal.Signals) -> None:
+    with local("--memory", f"--port={free_ports(2)}", nodes=2) as cluster:
+        cluster.process.send_signal(number)
+
+        assert cluster.process.wait(WITHIN_SECONDS) == 0
+        assert not any(psutil.pid_exists(node["pid"]) for node in cluster.nodes)
+
+
+def test_a_killed_local_leaves_no_process() -> None:
+    with local("--memory", f"--port={free_ports(2)}", nodes=2) as cluster:
+        cluster.process.kill()
+
+        wait_until(lambda: not any(psutil.pid_exists(node["pid"]) for node in cluster.nodes))
+
+
+def test_a_port_in_use_is_one_line_that_names_it() -> None:
+    with local("--memory", f"--port={free_ports(1)}", nodes=1) as cluster:
+        port = cluster.addresses[0].rpartition(":")[2]
+
+        done = cluster.run("start", "--memory", "--port", port)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"zdynamo: ") and done.stderr.count(b"\n") == 1
+    assert port.encode() in done.stderr
