@@ -1,0 +1,43 @@
+"""How a call ended, in the terms of its caller: an answer of the type asked for, or the error that says why not."""
+
+from typing import NoReturn, TypeVar
+
+from zdynamo import errors, messages
+from zdynamo.client.events import DeadlinePassed, NoNodeReached, Outcome
+from zdynamo.client.values import Value, decode_value
+
+T = TypeVar("T")
+
+
+def value_of(outcome: Outcome) -> Value | None:
+    """None: R replicas agree that there is no value. Raises: RequestError, Malformed."""
+    if isinstance(outcome, messages.Absent):
+        return None
+    found = answer_of(outcome, messages.Found)
+    return Value([decode_value(sibling.content_type, sibling.value) for sibling in found.siblings], found.context)
+
+
+def answer_of(outcome: Outcome, wanted: type[T]) -> T:
+    """Raises: RequestError, Malformed."""
+    if isinstance(outcome, wanted):
+        return outcome
+    fail(outcome)
+
+
+def fail(outcome: Outcome) -> NoReturn:
+    match outcome:
+        case messages.QuorumNotMet(needed=needed, got=got, reason=reason):
+            raise errors.QuorumNotMet(needed, got, reason)
+        case messages.OutcomeUnknown(needed=needed, got=got):
+            raise errors.OutcomeUnknown(needed, got)
+        case messages.Overloaded(retry_after_ms=retry_after_ms):
+            raise errors.Overloaded(retry_after_ms)
+        case messages.Refused(reason=reason):
+            raise errors.Refused(reason)
+        case DeadlinePassed(deadline_ms=deadline_ms, attempts=attempts, last=last):
+            said = f"; the last answer was: {last}" if last else ""
+            raise errors.DeadlineExceeded(f"no final answer within {deadline_ms} ms in {attempts} attempts{said}")
+        case NoNodeReached(addresses=addresses):
+            raise errors.Unreachable(f"no node could be reached at {', '.join(addresses)}: is one running there?")
+        case other:
+            raise errors.Malformed(f"a node answered with {type(other).__name__}, which was not asked for")

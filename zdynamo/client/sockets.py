@@ -1,0 +1,199 @@
+"""A DEALER for each node, and a monitor beside it that tells when the connection comes and goes.
+
+Only connected nodes are sent to, and with IMMEDIATE set ZeroMQ forgets what it could not deliver when a connection
+breaks: a write that waited in a queue for a dead node must not be carried out when the node is back.
+"""
+
+from collections.abc import Callable, Iterator
+from struct import unpack_from
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from zdynamo import codec
+from zdynamo.client.bell import Bell
+from zdynamo.client.events import Answered, Connected, Disconnected, Event
+from zdynamo.errors import Malformed
+from zdynamo.messages import ClientRequest, Put
+
+FRAME_BYTES = 2**20  # requests beyond go in the next frame
+REQUEST_BYTES = 512  # of a request without its key and value, about
+ANSWER_BYTES_MAX = 64 * 2**20  # above any legal frame; a node that sends more loses the connection
+FRAMES_AT_ONCE = 64  # read from one node before the others have their turn
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 500
+CONNECT_TIMEOUT_MS = 1_000
+HEARTBEAT_MS = 1_000  # by ZeroMQ, so that a machine that vanished is noticed
+HEARTBEAT_TIMEOUT_MS = 3_000
+
+COMING = zmq.EVENT_HANDSHAKE_SUCCEEDED
+GOING = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
+
+
+class Connection:
+    """The socket to one node, and what goes out to it at the end of the round."""
+
+    def __init__(self, context: "zmq.Context[Any]", address: str) -> None:
+        self.address = address
+        self.outbox: list[ClientRequest] = []
+        self.socket = context.socket(zmq.DEALER)
+        self.monitor: zmq.Socket[bytes] | None = None
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
+        options = {
+            zmq.LINGER: 0,
+            zmq.IMMEDIATE: 1,
+            zmq.SNDHWM: 0,  # the core bounds what is in flight, in calls and in bytes
+            zmq.RCVHWM: 0,
+            zmq.MAXMSGSIZE: ANSWER_BYTES_MAX,
+            zmq.RECONNECT_IVL: RECONNECT_MS,
+            zmq.RECONNECT_IVL_MAX: RECONNECT_MAX_MS,
+            zmq.CONNECT_TIMEOUT: CONNECT_TIMEOUT_MS,
+            zmq.HEARTBEAT_IVL: HEARTBEAT_MS,
+            zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.IPV6: int("[" in self.address),
+        }
+        for option, setting in options.items():
+            self.socket.setsockopt(option, setting)
+        if not self.address.startswith("inproc:"):
+            self.monitor = self.socket.get_monitor_socket(COMING | GOING)
+            self.monitor.linger = 0
+        self.socket.connect(self.address)
+
+    def close(self) -> None:
+        if self.monitor is not None:
+            self.socket.disable_monitor()
+            self.monitor.close()
+        self.socket.close(0)
+
+    def news(self) -> Iterator[Event]:
+        """What the monitor saw."""
+        while self.monitor is not None and (parts := _received(self.monitor)):
+            kind = unpack_from("=H", parts[0])[0]
+            yield Connected(self.address) if kind == COMING else Disconnected(self.address)
+
+    def answers(self) -> Iterator[Event]:
+        for _ in range(FRAMES_AT_ONCE):
+            for frame in (parts := _received(self.socket)):
+                try:
+                    for answer in codec.decode_answers(frame):
+                        yield Answered(self.address, answer)
+                except Malformed:
+                    continue  # as good as no answer: the core goes elsewhere
+            if not parts:
+                return
+
+    def flush(self) -> bool:
+        """False: the connection has just broken, and what was to go out is lost."""
+        outbox, self.outbox = self.outbox, []
+        return all(self._sent(codec.encode(frame)) for frame in cut(outbox))
+
+    def _sent(self, frame: bytes) -> bool:
+        for _ in range(2):
+            try:
+                self.socket.send(frame, zmq.DONTWAIT)
+            except zmq.Again:
+                self.socket.getsockopt(zmq.EVENTS)  # lets the socket see a connection that has only just been made
+            else:
+                return True
+        return False
+
+
+class Sockets:
+    """All connections of one client. Made, used and closed by one thread."""
+
+    def __init__(self, context: "zmq.Context[Any]", bell: Bell) -> None:
+        self._context = context
+        self._bell = bell
+        self._connections: dict[str, Connection] = {}
+        self._by_socket: dict[Any, Callable[[], Iterator[Event]]] = {}
+        self._full: dict[str, Connection] = {}  # connections with something to go out
+        self._news: list[Event] = []
+        self._poller = zmq.Poller()
+        self._poller.register(bell.fd, zmq.POLLIN)
+
+    def __enter__(self) -> "Sockets":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for address in list(self._connections):
+            self.disconnect(address)
+
+    def connect(self, address: str) -> None:
+        try:
+            connection = Connection(self._context, address)
+        except zmq.ZMQError:  # not an address, or no descriptors left
+            self._news.append(Disconnected(address))
+            return
+        self._connections[address] = connection
+        self._watch(connection.socket, connection.answers)  # before the monitor: answers count before the loss
+        if connection.monitor is None:
+            self._news.append(Connected(address))
+        else:
+            self._watch(connection.monitor, connection.news)
+
+    def disconnect(self, address: str) -> None:
+        connection = self._connections.pop(address, None)
+        if connection is None:
+            return
+        for socket in (connection.socket, connection.monitor):
+            if self._by_socket.pop(socket, None):
+                self._poller.unregister(socket)
+        self._full.pop(address, None)
+        connection.close()
+
+    def send(self, address: str, message: ClientRequest) -> None:
+        """Goes out with the next `flush`."""
+        connection = self._connections[address]
+        connection.outbox.append(message)
+        self._full[address] = connection
+
+    def flush(self) -> None:
+        full, self._full = self._full, {}
+        self._news += [Disconnected(address) for address, connection in full.items() if not connection.flush()]
+
+    def wait(self, timeout_ms: int | None) -> list[Event]:
+        """What has happened; waits for something, or the bell."""
+        events, self._news = self._news, []
+        for socket, _ in self._poller.poll(0 if events else timeout_ms):
+            if socket == self._bell.fd:
+                self._bell.silence()
+            else:
+                events.extend(self._by_socket[socket]())
+        return events
+
+    def _watch(self, socket: "zmq.Socket[bytes]", read: Callable[[], Iterator[Event]]) -> None:
+        self._by_socket[socket] = read
+        self._poller.register(socket, zmq.POLLIN)
+
+
+def cut(messages: list[ClientRequest]) -> Iterator[list[ClientRequest]]:
+    """Into frames of about `FRAME_BYTES`, or one message."""
+    frame: list[ClientRequest] = []
+    frame_bytes = 0
+    for message in messages:
+        message_bytes = REQUEST_BYTES + (len(message.value) if isinstance(message, Put) else 0)
+        if frame and frame_bytes + message_bytes > FRAME_BYTES:
+            yield frame
+            frame, frame_bytes = [], 0
+        frame.append(message)
+        frame_bytes += message_bytes
+    if frame:
+        yield frame
+
+
+def _received(socket: "zmq.Socket[bytes]") -> list[bytes]:
+    """The parts of the next message, none if there is none."""
+    try:
+        return socket.recv_multipart(zmq.DONTWAIT)
+    except zmq.Again:
+        return []
