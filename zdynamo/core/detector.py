@@ -53,6 +53,7 @@ class Liveness:
         """A new process of the member: its rhythm starts afresh."""
         self._intervals.clear()
         self._heartbeat_at_ms = None
+        self._pinged_at_ms = None  # ping it at once
         self._sign_at_ms = now_ms
 
     def paused(self, gap_ms: int) -> None:

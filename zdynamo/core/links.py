@@ -40,6 +40,7 @@ class Links:
         self._links: dict[NodeId, Link] = {}
         self._refused: dict[str, int] = {}  # sender -> when it was last told
         self._counters = counters
+        self._epoch = 0  # under which this node has greeted
 
     def epoch_of(self, peer: NodeId) -> int:
         link = self._links.get(peer)
@@ -51,8 +52,12 @@ class Links:
         return link is not None and link.heard == link.epoch
 
     def view_changed(self, placement: Placement, now_ms: int) -> list[Effect]:
-        """Greet whoever is new, or has restarted."""
+        """Greet whoever is new, or has restarted; and everybody when this node has a new epoch itself."""
         effects: list[Effect] = []
+        if placement.view.me.epoch != self._epoch:
+            self._epoch = placement.view.me.epoch
+            for link in self._links.values():
+                link.greeted = 0
         for peer in list(self._links):
             if peer not in placement.members:
                 del self._links[peer]

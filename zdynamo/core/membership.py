@@ -267,8 +267,8 @@ class Membership:
             others = self._others()
             if others:
                 effects += self._exchange(others[self._random.getrandbits(16) % len(others)].id, now)
-            if others and all(self._liveness[record.id].state != "alive" for record in others):
-                effects += [AskSeed(seed) for seed in self._joining.seeds]
+            if all(self._liveness[record.id].state != "alive" for record in others):
+                effects += [AskSeed(seed, self._cluster) for seed in self._joining.seeds]
         return effects
 
     def _beat(self, now: Now) -> list[MembershipEffect]:

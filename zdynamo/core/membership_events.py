@@ -85,9 +85,10 @@ class Mail(Struct, frozen=True):
 
 
 class AskSeed(Struct, frozen=True):
-    """Ask the node at a public address for its topology."""
+    """Ask the node at a public address for its topology; one of another cluster than ours refuses."""
 
     address: str
+    cluster: str = ""  # ours, if we have one
 
 
 class NewView(Struct, frozen=True):

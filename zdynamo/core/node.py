@@ -155,9 +155,9 @@ class Node:
         if placement is None or event.to not in placement.members or event.to == placement.me:
             return []
         send = Send(event.to, event.message)
-        if self._links.heard(event.to) or isinstance(event.message, Hello):
+        if self._links.heard(event.to) and placement.members[event.to].state == "alive":
             return [send]
-        return [self._links.greet(event.to, placement, now.monotonic_ms), send]
+        return [self._links.greet(event.to, placement, now.monotonic_ms), send]  # it may be another process by now
 
     def _peer_unreachable(self, event: PeerUnreachable, now: Now) -> list[Effect]:
         self.counters["peers.unreachable"] += 1

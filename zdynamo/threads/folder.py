@@ -45,9 +45,8 @@ class DataFolder:
         except FileNotFoundError:
             return Kept()
         except msgspec.DecodeError as error:
-            raise StoreDamaged(
-                f"{file} is damaged ({error}): restore it, or move {self.path} away and start the node empty at its address"
-            ) from None
+            remedy = f"restore it, or move {self.path} away and start the node empty at its address"
+            raise StoreDamaged(f"{file} is damaged ({error}): {remedy}") from None
 
     def keep(self, kept: Kept) -> None:
         """Replace what is kept; on disk when this returns."""

@@ -139,8 +139,8 @@ class Router:
                     self._views.send(codec.encode(view))
                 case Persist(kept):
                     self._keep(kept)
-                case AskSeed(address):
-                    self._ask(address)
+                case AskSeed(address, cluster):
+                    self._ask(address, cluster)
                 case Noted(name, fields, level):
                     self._log.note(level, name, fields)
                 case Fail(reason):
@@ -161,14 +161,14 @@ class Router:
                 self._sub.connect(endpoint(address))
                 self._subscribed[node] = address
 
-    def _ask(self, address: str) -> None:
+    def _ask(self, address: str, cluster: str) -> None:
         dealer = self._seeds.get(address)
         if dealer is None:
             dealer = self._seeds[address] = border(self._context, zmq.DEALER)
             dealer.hwm = SEED_HWM
             dealer.connect(endpoint(address))
             self._poller.register(dealer, zmq.POLLIN)
-        offer(dealer, [codec.encode([DescribeCluster(os.urandom(16), "")])])
+        offer(dealer, [codec.encode([DescribeCluster(os.urandom(16), cluster)])])
 
     def _close(self) -> None:
         for socket in (self._sub, self._commands, self._views, self._mail, *self._seeds.values()):

@@ -1,0 +1,358 @@
+"""Coordinating puts and deletes: when they are answered, with what, and what the replicas are sent."""
+
+import pytest
+from support.nodes import LoneNode, answers, request_id, sent, view
+
+from zdynamo.core.context import decode_context
+from zdynamo.core.events import FromClient, FromPeer, PeerUnreachable, Send, Tick, ViewChanged
+from zdynamo.core.record import decode_record
+from zdynamo.core.settings import NodeLimits
+from zdynamo.messages import (
+    Absent,
+    Delete,
+    Done,
+    FetchReplica,
+    Found,
+    Frame,
+    Get,
+    OutcomeUnknown,
+    Overloaded,
+    Put,
+    QuorumNotMet,
+    Refused,
+    ReplicaFetched,
+    ReplicaRefused,
+    ReplicaStored,
+    StoreReplica,
+)
+
+
+def put(number: int, key: bytes = b"k", value: bytes = b"v", **fields: object) -> Put:
+    return Put(request_id(number), "", 1000, "default", key, value, "", **fields)  # type: ignore[arg-type]
+
+
+def get(number: int, key: bytes = b"k", **fields: object) -> Get:
+    return Get(request_id(number), "", 1000, "default", key, **fields)  # type: ignore[arg-type]
+
+
+def stored(effects: list[object]) -> StoreReplica:
+    return sent(effects, StoreReplica)[0][1]  # type: ignore[arg-type, return-value]
+
+
+def test_a_put_goes_to_all_owners_and_is_answered_at_the_second_copy() -> None:
+    node = LoneNode()
+
+    begun = node.asked(put(1))
+    first = node.hears("b", ReplicaStored(stored(begun).request))
+    second = node.hears("c", ReplicaStored(stored(begun).request))
+
+    assert [to for to, _ in sent(begun, StoreReplica)] == ["b", "c"] or [to for to, _ in sent(begun, StoreReplica)] == [
+        "c",
+        "b",
+    ]
+    assert answers(begun) == []
+    assert [type(answer) for answer in answers(first)] == [Done]
+    assert second == []
+
+
+def test_one_replica_that_answers_twice_is_one_copy() -> None:
+    node = LoneNode(limits=NodeLimits(w=3))
+
+    begun = node.asked(put(1))
+    repeated = [node.hears("b", ReplicaStored(stored(begun).request)) for _ in range(3)]
+
+    assert [answers(effects) for effects in repeated] == [[], [], []]
+
+
+def test_a_put_with_w_1_is_answered_after_the_own_commit_alone() -> None:
+    node = LoneNode()
+
+    begun = node.asked(put(1, w=1))
+
+    assert [type(answer) for answer in answers(begun)] == [Done]
+    assert len(sent(begun, StoreReplica)) == 2
+
+
+def test_a_put_short_of_w_at_its_deadline_has_an_unknown_outcome() -> None:
+    node = LoneNode()
+    node.asked(put(1))
+
+    node.monotonic_ms += 1000
+    late = node.step(Tick())
+
+    assert answers(late) == [OutcomeUnknown(request_id(1), needed=2, got=1)]
+
+
+def test_a_put_is_answered_as_soon_as_w_cannot_be_reached() -> None:
+    node = LoneNode()
+    begun = node.asked(put(1))
+
+    node.step(PeerUnreachable("b"))
+    lost = node.hears("c", ReplicaRefused(stored(begun).request, "disk"))
+
+    assert answers(lost) == [OutcomeUnknown(request_id(1), needed=2, got=1)]
+
+
+def test_a_put_without_enough_owners_up_leaves_nothing_behind() -> None:
+    node = LoneNode(view(down="bc"))
+
+    begun = node.asked(put(1))
+
+    assert answers(begun) == [QuorumNotMet(request_id(1), 2, 1, "down: b, c")] or answers(begun) == [
+        QuorumNotMet(request_id(1), 2, 1, "down: c, b")
+    ]
+    assert node.store.get(node.key(b"k")) is None
+
+
+def test_a_node_that_is_down_is_not_sent_to() -> None:
+    node = LoneNode(view(down="b"))
+
+    begun = node.asked(put(1))
+
+    assert [to for to, _ in sent(begun, StoreReplica)] == ["c"]
+
+
+def test_a_retried_put_mints_nothing_and_waits_for_w_again() -> None:
+    node = LoneNode()
+    first = node.asked(put(1))
+
+    again = node.asked(put(1, attempt=2))
+
+    assert answers(again) == []
+    assert stored(again).record == stored(first).record
+    assert len(decode_record(stored(again).record).siblings) == 1
+
+
+def test_a_retry_that_meets_a_coordinator_without_the_first_attempt_covers_only_its_context() -> None:
+    node = LoneNode()
+    node.asked(put(1, value=b"older", w=1))
+
+    retried = node.asked(put(2, value=b"retried", attempt=2))
+
+    assert {sibling.value for sibling in decode_record(stored(retried).record).siblings} == {b"older", b"retried"}
+
+
+def test_puts_in_a_row_without_context_leave_one_value() -> None:
+    node = LoneNode()
+
+    node.asked(put(1, value=b"one", w=1))
+    second = node.asked(put(2, value=b"two", w=1))
+
+    assert [sibling.value for sibling in decode_record(stored(second).record).siblings] == [b"two"]
+
+
+def test_a_put_over_a_lagging_coordinator_writes_once_more_over_what_a_replica_holds_beyond() -> None:
+    node = LoneNode()
+    begun = node.asked(put(1))
+
+    again = node.hears("b", ReplicaStored(stored(begun).request, beyond=((99, 1, 7),)))
+    over = stored(again)
+    done = node.hears("b", ReplicaStored(over.request, beyond=((99, 1, 8),)))
+
+    assert answers(again) == []
+    record = decode_record(over.record)
+    assert (99, 1, 7) in record.clock.entries
+    assert len(record.siblings) == 1
+    assert [type(answer) for answer in answers(done)] == [Done]
+
+
+def test_a_put_with_a_context_keeps_what_the_context_has_not_seen() -> None:
+    node = LoneNode()
+    (done,) = answers(node.asked(put(1, value=b"seen", w=1)))
+    node.asked(put(2, value=b"unseen", w=1, context=done.context))
+
+    third = node.asked(put(3, value=b"mine", w=1, context=done.context))
+
+    assert {sibling.value for sibling in decode_record(stored(third).record).siblings} == {b"unseen", b"mine"}
+
+
+def test_the_context_of_a_put_covers_that_put_and_nothing_it_had_not_seen() -> None:
+    node = LoneNode()
+    (first,) = answers(node.asked(put(1, value=b"seen", w=1)))
+    node.asked(put(2, value=b"unseen", w=1, context=first.context))
+    (mine,) = answers(node.asked(put(3, value=b"mine", w=1, context=first.context)))
+
+    fourth = node.asked(put(4, value=b"after mine", w=1, context=mine.context))
+
+    assert {sibling.value for sibling in decode_record(stored(fourth).record).siblings} == {b"unseen", b"after mine"}
+
+
+def test_two_puts_never_share_a_dot_even_after_a_restart() -> None:
+    node = LoneNode()
+    first = stored(node.asked(put(1, w=1)))
+    restarted = LoneNode(store=node.store)
+
+    second = stored(restarted.asked(put(2, key=b"other", w=1)))
+
+    assert decode_record(first.record).siblings[0].dot != decode_record(second.record).siblings[0].dot
+    assert decode_record(first.record).siblings[0].dot[2] < decode_record(second.record).siblings[0].dot[2]
+
+
+def test_a_copy_that_was_dropped_takes_its_birth_along() -> None:
+    node = LoneNode()
+    first = decode_record(stored(node.asked(put(1, w=1))).record).siblings[0].dot
+    node.store.delete(node.key(b"k"))
+    node.store.commit()
+
+    second = decode_record(stored(node.asked(put(2, w=1))).record).siblings[0].dot
+
+    assert first[0] == second[0]
+    assert first[1] != second[1]
+
+
+def test_a_put_over_the_limit_of_siblings_is_refused_but_the_merge_of_them_is_not() -> None:
+    node = LoneNode(limits=NodeLimits(siblings_max=3))
+    for number in range(3):
+        node.asked(put(number, attempt=2, w=1))
+    (found,) = answers(node.asked(get(9, r=1)))
+
+    refused = answers(node.asked(put(10, attempt=2, w=1)))
+    merged = answers(node.asked(put(11, w=1, context=found.context)))
+
+    assert len(found.siblings) == 3
+    assert [type(answer) for answer in refused] == [Refused]
+    assert [type(answer) for answer in merged] == [Done]
+
+
+def test_a_delete_covers_what_r_replicas_hold() -> None:
+    node = LoneNode()
+    node.asked(put(1, w=1))
+
+    begun = node.asked(Delete(request_id(2), "", 1000, "default", b"k"))
+    fetch = sent(begun, FetchReplica)[0][1]
+    written = node.hears("b", ReplicaFetched(fetch.request, True, 0, b""))  # type: ignore[attr-defined]
+    done = node.hears("b", ReplicaStored(stored(written).request))
+
+    record = decode_record(stored(written).record)
+    assert [sibling.tombstone for sibling in record.siblings] == [True]
+    assert answers(done)[0].changed  # type: ignore[union-attr]
+    assert isinstance(answers(node.asked(get(3, r=1)))[0], Absent)
+
+
+def test_a_delete_of_what_is_absent_writes_nothing() -> None:
+    node = LoneNode()
+
+    begun = node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1))
+
+    assert answers(begun) == [Done(request_id(2), b"", changed=False)]
+    assert sent(begun, StoreReplica) == []
+
+
+def test_a_retried_delete_still_waits_for_w_copies_of_the_tombstone() -> None:
+    node = LoneNode()
+    node.asked(put(1, w=1))
+    node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1))
+
+    again = node.asked(Delete(request_id(2), "", 1000, "default", b"k", attempt=2, r=1))
+    done = node.hears("b", ReplicaStored(stored(again).request))
+
+    assert answers(again) == []
+    assert [type(answer) for answer in answers(done)] == [Done]
+
+
+def test_a_node_over_its_requests_answers_overloaded_and_stages_nothing() -> None:
+    node = LoneNode(limits=NodeLimits(requests_max=2))
+    node.asked(put(1, key=b"1"))
+    node.asked(put(2, key=b"2"))
+
+    third = node.asked(put(3, key=b"3"))
+
+    assert [type(answer) for answer in answers(third)] == [Overloaded]
+    assert node.store.get(node.key(b"3")) is None
+
+
+def test_answered_requests_make_room_again() -> None:
+    node = LoneNode(limits=NodeLimits(requests_max=1))
+    for number in range(5):
+        begun = node.asked(put(number, key=b"%d" % number))
+        node.hears("b", ReplicaStored(stored(begun).request))
+
+    assert node.node.idle
+    assert [type(answer) for answer in answers(node.asked(put(9, w=1)))] == [Done]
+
+
+def test_a_peer_far_behind_is_left_out_and_caught_up_with_later() -> None:
+    node = LoneNode(limits=NodeLimits(peer_bytes_max=1000))
+    begun = [node.asked(put(number, key=b"%d" % number, value=bytes(600))) for number in range(2)]
+    for effects in begun:
+        node.hears("c", ReplicaStored(stored(effects).request))
+
+    behind = node.asked(put(3))
+    for effects in begun:
+        node.hears("b", ReplicaStored(stored(effects).request))
+    after = node.asked(put(4))
+
+    assert [to for to, _ in sent(behind, StoreReplica)] == ["c"]
+    assert {to for to, _ in sent(after, StoreReplica)} == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("surely_nothing", "expected"),
+    [
+        (True, Refused(request_id(1), "the disk is full: nothing was written", retry=True)),
+        (False, OutcomeUnknown(request_id(1), 2, 0)),
+    ],
+)
+def test_a_commit_that_fails_acknowledges_nothing_and_leaves_the_node_as_before(
+    surely_nothing: bool, expected: object
+) -> None:
+    node = LoneNode()
+    effects = node.node.step(FromClient(b"client", put(1)), node.now)
+    instead = node.node.abandon(effects, surely_nothing=surely_nothing)
+
+    assert answers(instead) == [expected]
+    assert sent(instead, StoreReplica) == []
+    assert node.node.idle
+
+
+def test_a_replica_whose_commit_fails_refuses_instead_of_acknowledging() -> None:
+    other = LoneNode(view(me="b", others="ac"))
+    message = stored(LoneNode().asked(put(1)))
+    effects = other.node.step(FromPeer(Frame("cluster-of-tests", "a", 1, "b", 1, (message,))), other.now)
+    instead = other.node.abandon(effects, surely_nothing=True)
+
+    assert instead == [Send("a", ReplicaRefused(message.request, "disk"))]
+
+
+def test_a_replica_answers_after_merging_and_names_what_it_holds_beyond() -> None:
+    other = LoneNode(view(me="b", others="ac"))
+    mine = stored(LoneNode().asked(put(1, value=b"mine")))
+    held = other.asked(put(2, value=b"held", w=1))
+    own = decode_record(stored(held).record).clock.entries
+
+    effects = other.hears("a", mine)
+
+    ((to, answer),) = sent(effects, ReplicaStored)
+    assert to == "a"
+    assert set(own) < set(answer.beyond)  # type: ignore[attr-defined]
+
+
+def test_a_record_from_too_far_in_the_future_is_refused() -> None:
+    other = LoneNode(view(me="b", others="ac"))
+    ahead = LoneNode()
+    ahead.wall_ms += 10_000
+
+    effects = other.hears("a", stored(ahead.asked(put(1))))
+
+    assert [message.reason for _, message in sent(effects, ReplicaRefused)] == ["clock skew"]  # type: ignore[attr-defined]
+    assert other.store.get(other.key(b"k")) is None
+
+
+def test_a_pending_put_ends_when_its_replicas_are_called_down() -> None:
+    node = LoneNode()
+    node.asked(put(1))
+
+    effects = node.step(ViewChanged(view(number=2, down="bc")))
+
+    assert answers(effects) == [OutcomeUnknown(request_id(1), needed=2, got=1)]
+
+
+def test_what_was_put_is_found_again() -> None:
+    node = LoneNode()
+    node.asked(put(1, value=b"milk", w=1))
+
+    (found,) = answers(node.asked(get(2, r=1)))
+
+    assert isinstance(found, Found)
+    assert [sibling.value for sibling in found.siblings] == [b"milk"]
+    assert decode_context(found.context).entries

@@ -1,0 +1,81 @@
+"""The shape of the code: layers import downwards only, the core is pure, sizes stay readable."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "zdynamo"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+BOTTOM = {"messages", "errors", "partition"}
+ALLOWED = {  # layer -> the layers it may import, besides itself
+    "messages": set(),
+    "errors": set(),
+    "partition": set(),
+    "codec": {"messages", "errors"},
+    "config": {"errors"},
+    "core": BOTTOM,
+    "storage": BOTTOM | {"core", "config"},
+    "threads": BOTTOM | {"core", "storage", "codec", "config"},
+    "testing": BOTTOM | {"core", "storage", "codec", "config"},
+    "client": BOTTOM | {"codec"},
+    "cli": BOTTOM | {"core", "storage", "codec", "config", "threads", "client", "testing"},
+    "__main__": {"cli"},
+    "__init__": {"client"},
+}
+IMPURE = {"zmq", "msgpack", "structlog", "threading", "time", "random", "socket", "os", "asyncio", "logging", "pathlib"}
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_layer_imports_only_what_lies_below_it(path: Path) -> None:
+    layer = layer_of(path)
+    used = {name.split(".")[1] for name in imports_of(path) if name.startswith("zdynamo.")}
+
+    assert used - {layer, "__version__"} <= ALLOWED[layer]
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").rglob("*.py")), ids=lambda path: path.stem)
+def test_the_core_knows_no_socket_clock_or_chance(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports_of(path)} & IMPURE
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "testing").rglob("*.py")), ids=lambda path: path.stem)
+def test_the_simulator_knows_no_socket_and_no_thread(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports_of(path)} & {"zmq", "threading", "time", "asyncio", "socket"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_and_functions_stay_readable(path: Path) -> None:
+    text = path.read_text()
+    long = [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES_MAX
+    ]
+
+    assert not long
+    assert path.name == "messages.py" or text.count("\n") <= MODULE_LINES_MAX
+
+
+def test_nothing_is_ever_unpickled() -> None:
+    for path in SOURCES:
+        assert not {name.split(".")[0] for name in imports_of(path)} & {"pickle", "marshal", "shelve"}

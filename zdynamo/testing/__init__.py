@@ -1,0 +1,1 @@
+"""Whole clusters on one thread, with seeded time, network and faults: for our tests and yours."""
