@@ -42,6 +42,7 @@ from zdynamo.messages import (
     NodeId,
     Ping,
     Pong,
+    Refused,
     Rumor,
     Table,
     Topology,
@@ -50,6 +51,7 @@ from zdynamo.messages import (
 
 TICK_MS = 50
 PAUSE_MS = 1000  # between two ticks: this node itself stood still
+STARTING_MS = 10_000  # after its start a node that was started wrongly still fails
 EXCHANGE_AGAIN_MS = 200  # with one member whose digest differs
 TWIN_SIGHTINGS = 2  # of our own record, raised by somebody else: the first may be from before our restart
 
@@ -86,7 +88,8 @@ class Membership:
             return [Persist(self._keep())]
         self._joining.over()
         known = self._table.get(self._id)
-        return self._publish_me(known.version if known else 0, now)
+        asked: list[MembershipEffect] = [AskSeed(seed, self._cluster) for seed in self._joining.seeds]
+        return self._publish_me(known.version if known else 0, now) + asked
 
     def step(self, event: MembershipEvent, now: Now) -> list[MembershipEffect]:
         match event:
@@ -119,13 +122,14 @@ class Membership:
 
     # Joining
 
-    def _seed_answered(self, address: str, answer: Topology | str, now: Now) -> list[MembershipEffect]:
-        if isinstance(answer, str):
-            return [Noted("seed.refused", {"seed": address, "reason": answer}, "warning")]
+    def _seed_answered(self, address: str, answer: Topology | Refused, now: Now) -> list[MembershipEffect]:
+        if isinstance(answer, Refused):
+            if self._cluster and not answer.retry:
+                return [self._of_another_cluster(address, answer.reason, now)]
+            return [Noted("seed.refused", {"seed": address, "reason": answer.reason}, "warning")]
         if self._cluster:
             if answer.cluster != self._cluster:
-                reason = f"the seed is of cluster {answer.cluster}, this node of {self._cluster}"
-                return [Noted("cluster.refused", {"seed": address, "reason": reason}, "warning")]
+                return [self._of_another_cluster(address, f"the seed is of cluster {answer.cluster}", now)]
             return self._merge([member.record for member in answer.members], answer.layout, now)
         decided = self._joining.decide(answer, now.monotonic_ms)
         if isinstance(decided, list):
@@ -145,6 +149,13 @@ class Membership:
             reason = "data was taken before this node joined: it owns nothing until layouts can change"
             joined.append(Noted("member.owns_nothing", {"reason": reason}, "warning"))
         return joined + self._publish_me(version, now)
+
+    def _of_another_cluster(self, seed: str, reason: str, now: Now) -> Fail | Noted:
+        """Whoever is started like that should know at once; a node that has long been running goes on."""
+        if now.wall_ms - self._started_ms < STARTING_MS:
+            folder = f"node.data: {self._profile.data} holds data of cluster {self._cluster}"
+            return Fail(f"{folder}, which the seed {seed} refuses ({reason}): use another folder or other seeds")
+        return Noted("cluster.refused", {"seed": seed, "reason": reason}, "warning")
 
     def _found(self, now: Now) -> list[MembershipEffect]:
         self._cluster = f"{self._random.getrandbits(64):016x}"

@@ -11,6 +11,7 @@ from zdynamo.messages import (
     MemberRecord,
     NodeId,
     PeerMessage,
+    Refused,
     Topology,
     View,
 )
@@ -25,6 +26,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     weight: int
     seeds: tuple[str, ...]
     found: bool
+    data: str = ""  # the data folder, to name it
     constants: Constants  # for a cluster that this node founds, and to compare with one that it joins
 
 
@@ -62,7 +64,7 @@ class SeedAnswered(Struct, frozen=True):
     """A seed has told its topology, or why not."""
 
     address: str
-    answer: Topology | str
+    answer: Topology | Refused
 
 
 class Persist(Struct, frozen=True):

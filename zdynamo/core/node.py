@@ -5,6 +5,7 @@ The threads and the simulator drive it alike: they step it with what has arrived
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from zdynamo.core.describe import describe_cluster, describe_node
 from zdynamo.core.dots import Dots, HybridClock
@@ -82,7 +83,7 @@ class Node:
             first_number=random.getrandbits(48),
             counters=self.counters,
         )
-        self._steps = {
+        self._steps: dict[type[Event], Callable[..., list[Effect]]] = {
             FromPeer: self._from_peer,
             FromClient: self._from_client,
             Mailed: self._mailed,
@@ -90,7 +91,7 @@ class Node:
             PeerUnreachable: self._peer_unreachable,
             Tick: self._tick,
         }
-        self._handlers = {
+        self._handlers: dict[type[PeerMessage], Callable[..., list[Effect]]] = {
             StoreReplica: self._store_replica,
             ReplicaStored: self._replica_stored,
             FetchReplica: self._fetch_replica,
@@ -103,7 +104,7 @@ class Node:
 
     def step(self, event: Event, now: Now) -> list[Effect]:
         """What follows from an event. Deterministic; writes are staged in the store."""
-        return self._steps[type(event)](event, now)  # type: ignore[operator]
+        return self._steps[type(event)](event, now)
 
     def committed(self) -> None:
         """What the steps since the last call have staged is kept."""
@@ -180,7 +181,7 @@ class Node:
         for message in messages:
             handler = self._handlers.get(type(message))
             if handler is not None:
-                effects += handler(frame.sender, message, placement, now)  # type: ignore[operator]
+                effects += handler(frame.sender, message, placement, now)
             elif isinstance(message, Hello | Pong | Table | LayoutWanted):
                 effects.append(News(frame.cluster, frame.sender, message))
             elif isinstance(message, Refusal):

@@ -330,8 +330,7 @@ class Simulation:
     def _deliver_seed_answer(self, asker: str, seed: str, answer: ClientAnswer) -> None:
         node = self.nodes.get(asker)
         if node is not None and isinstance(answer, Topology | Refused):
-            told = answer if isinstance(answer, Topology) else answer.reason
-            node.step_membership(SeedAnswered(f"{seed}:client", told))
+            node.step_membership(SeedAnswered(f"{seed}:client", answer))
 
 
 def _profile(name: str, seeds: tuple[str, ...], simulation: Simulation, *, found: bool) -> Profile:

@@ -119,10 +119,8 @@ class Router:
                 self._log.seldom("warning", "seed.malformed", {"seed": address, "bytes": len(parts[-1])})
                 continue
             for answer in answers:
-                if isinstance(answer, Topology):
+                if isinstance(answer, Topology | Refused):
                     self._step(SeedAnswered(address, answer))
-                elif isinstance(answer, Refused):
-                    self._step(SeedAnswered(address, answer.reason))
 
     def _step(self, event: MembershipEvent) -> None:
         self._act(self._membership.step(event, now()))

@@ -60,8 +60,9 @@ class Server:
         self._log = Log(self._name)
         self._threads: list[threading.Thread] = []
         self._made: list[Socket] = []  # to close should the start fail; their threads close them otherwise
-        self._orders: Socket | None = None
-        self._ends: Socket | None = None
+        channels = self._channels = Channels(self.context, uuid.uuid4().hex)
+        self._orders, self._orders_source = channels.pipe("orders")
+        self._ends = channels.source("ends")
         self._cleanup = ExitStack()
         try:
             self._build()
@@ -71,7 +72,7 @@ class Server:
 
     def _build(self) -> None:
         config, limits = self._config, self._config.limits
-        channels = Channels(self.context, uuid.uuid4().hex)
+        channels = self._channels
         clients = self._border(zmq.ROUTER, limits.value_bytes_max + 2**21)
         peers = self._border(zmq.ROUTER, limits.record_bytes_max + limits.value_bytes_max + 2**21)
         peers.setsockopt(zmq.ROUTER_HANDOVER, 1)
@@ -89,11 +90,11 @@ class Server:
         lost_disk = bool(kept.cluster) and folder is not None and not folder.store.exists()
         store = open_store(config.storage, folder.store if folder else None)
         self._cleanup.callback(store.close)
-        moment, seeded = now(), random.Random(os.urandom(16))
-        node = Node(store=store, limits=_limits(config), random=seeded, now=moment, lost_disk=lost_disk)
+        moment = now()
+        node = Node(store=store, limits=_limits(config), random=random.Random(), now=moment, lost_disk=lost_disk)
         membership = Membership(
             kept=kept, profile=_profile(config, self._name, self.addresses), rhythms=_rhythms(config),
-            random=seeded, now=moment,
+            random=random.Random(), now=moment,
         )  # fmt: skip
 
         requests_sink, requests = channels.duplex("requests")
@@ -103,11 +104,10 @@ class Server:
         mail_sink, mail = channels.pipe("mail")
         views_sink, views = channels.slot("views")
         evidence_sink, evidence = channels.pipe("evidence")
-        self._orders, orders = channels.pipe("orders")
         self._stop_clients, stop_clients = channels.control("stop-clients")
         self._stop_receive, stop_receive = channels.control("stop-receive")
         processor = Processor(
-            node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence, orders=orders,
+            node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence, orders=self._orders_source,
             outbox=outbox_sink, news=news_sink, flush_interval_ms=config.storage.flush_interval_ms, log=self._log,
         )  # fmt: skip
         routing = Router(
@@ -115,7 +115,6 @@ class Server:
             keep=folder.keep if folder else _forget, log=self._log,
         )  # fmt: skip
         sending = Sender(self.context, routing_id=membership.boot.encode(), outbox=outbox, evidence=evidence_sink)
-        self._ends = channels.source("ends")
         for name, body in (
             ("clients", lambda: pumps.pump(clients, requests_sink, stop_clients)),
             ("receive", lambda: pumps.pump(peers, inbox_sink, stop_receive)),
@@ -165,11 +164,11 @@ class Server:
         return made
 
     def _release(self) -> None:
-        for socket in (self._orders, self._ends, *self._made):
-            if socket is not None:
-                socket.close(0)
+        running = any(thread.is_alive() for thread in self._threads)
+        for socket in (self._orders, self._ends, *([] if running else (self._orders_source, *self._made))):
+            socket.close(0)
         self._cleanup.close()
-        if self._own_context and not any(thread.is_alive() for thread in self._threads):
+        if self._own_context and not running:
             self.context.term()
 
 
@@ -239,6 +238,7 @@ def _profile(config: Config, name: str, addresses: Addresses) -> Profile:
         weight=config.node.weight,
         seeds=tuple(cluster.seeds),
         found=cluster.found,
+        data=config.node.data,
         constants=constants,
     )
 
