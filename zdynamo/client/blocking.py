@@ -36,9 +36,10 @@ class Client:
     Knows which nodes own a key and asks one of them; tries others when it fails, within the deadline. Nothing is
     connected before the first call.
 
-    Every call raises what became of it, always a `RequestError`: `QuorumNotMet` (too few replicas; nothing was written),
-    `OutcomeUnknown` and `DeadlineExceeded` (a write may or may not have been kept), `Overloaded` and `Refused` (nothing
-    was done), `Unreachable` (never sent). A wrong type is a TypeError, stored bytes that cannot be read are `Malformed`.
+    Every call raises what became of it, always a `RequestError`: `QuorumNotMet` (too few replicas; nothing was
+    written), `OutcomeUnknown` and `DeadlineExceeded` (a write may or may not have been kept), `Overloaded` and
+    `Refused` (nothing was done), `Unreachable` (never sent). A wrong type is a TypeError; stored bytes that cannot be
+    read are `Malformed`.
     """
 
     def __init__(

@@ -117,6 +117,10 @@ class ClientCore:
     def in_flight(self) -> int:
         return len(self._calls)
 
+    @property
+    def timers_held(self) -> int:
+        return len(self._timers)
+
     def _submitted(self, event: Submitted, now_ms: int) -> list[Effect]:
         request = event.request
         id = self._client + event.call.to_bytes(8, "big")

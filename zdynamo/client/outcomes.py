@@ -38,6 +38,7 @@ def fail(outcome: Outcome) -> NoReturn:
             said = f"; the last answer was: {last}" if last else ""
             raise errors.DeadlineExceeded(f"no final answer within {deadline_ms} ms in {attempts} attempts{said}")
         case NoNodeReached(addresses=addresses):
-            raise errors.Unreachable(f"no node could be reached at {', '.join(addresses)}: is one running there?")
+            places = ", ".join(address.removeprefix("tcp://") for address in addresses)
+            raise errors.Unreachable(f"no node could be reached at {places}: is one running there?")
         case other:
             raise errors.Malformed(f"a node answered with {type(other).__name__}, which was not asked for")

@@ -16,6 +16,9 @@ class Timers:
         self._heap: list[tuple[int, int, Call]] = []  # due, call number, call
         self._swept_length = 0
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def wake(self, call: "Call", at_ms: int) -> None:
         """Replaces the time set before."""
         call.wake_at_ms = at_ms
