@@ -272,7 +272,7 @@ def test_answered_requests_make_room_again() -> None:
 
 
 def test_a_peer_far_behind_is_left_out_and_caught_up_with_later() -> None:
-    node = LoneNode(limits=NodeLimits(peer_bytes_max=1000))
+    node = LoneNode(limits=NodeLimits(peer_bytes_max=2000))
     begun = [node.asked(put(number, key=b"%d" % number, value=bytes(600))) for number in range(2)]
     for effects in begun:
         node.hears("c", ReplicaStored(stored(effects).request))

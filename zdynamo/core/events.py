@@ -34,6 +34,7 @@ class FromClient(Struct, frozen=True):
 
     client: bytes  # the ROUTER's identity of the connection
     request: ClientRequest
+    waited_ms: int = 0  # at most so long before this node took it
 
 
 class Mailed(Struct, frozen=True):

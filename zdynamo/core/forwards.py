@@ -9,7 +9,20 @@ from msgspec.structs import replace
 from zdynamo.core.events import Effect, Now, Send
 from zdynamo.core.pending import Answer, Origin, Pending, answer
 from zdynamo.core.tally import Tally
-from zdynamo.messages import Delete, Forward, Get, NodeId, OutcomeUnknown, Put, QuorumNotMet
+from zdynamo.messages import (
+    Absent,
+    Delete,
+    Done,
+    Forward,
+    Found,
+    Get,
+    NodeId,
+    OutcomeUnknown,
+    Overloaded,
+    Put,
+    QuorumNotMet,
+    Refused,
+)
 
 HOPS_MAX = 3
 PATIENCE = 3  # replica timeouts until the next candidate is asked as well
@@ -29,6 +42,7 @@ class Forwarding:
         "origin",
         "size",
         "tally",
+        "unsure",
     )
 
     def __init__(
@@ -43,6 +57,7 @@ class Forwarding:
         self.due_ms = deadline_at_ms  # when to ask the next, or give up
         self.size = len(message.value) if isinstance(message, Put) else 0
         self.answered = False
+        self.unsure = False  # whether a node that has not said so may have done it
         self.tally = Tally(1, ())
 
 
@@ -59,8 +74,21 @@ class Forwards:
         self._pending.add(operation)
         return self._ask_next(operation, now)
 
-    def answered(self, message: Answer, operation: Forwarding) -> list[Effect]:
-        """The first answer is the answer."""
+    def answered(self, node: NodeId, message: Answer, operation: Forwarding, now: Now) -> list[Effect]:
+        """A success is the answer; who could not do it is passed over while others may still."""
+        self._pending.heard(operation, node)
+        operation.tally.no(node)
+        if isinstance(message, Done | Found | Absent):
+            self._pending.drop(operation)
+            return [answer(operation.origin, message)]
+        if isinstance(message, OutcomeUnknown):
+            operation.unsure = True
+        if operation.tally.waiting:
+            return []
+        if operation.candidates and isinstance(message, Refused | Overloaded) and getattr(message, "retry", True):
+            return self._ask_next(operation, now)
+        if operation.unsure and not isinstance(message, OutcomeUnknown):
+            return self._give_up(operation)
         self._pending.drop(operation)
         return [answer(operation.origin, message)]
 
@@ -68,6 +96,7 @@ class Forwards:
         """The node asked is not there."""
         self._pending.heard(operation, replica)
         operation.tally.no(replica)
+        operation.unsure = True
         if operation.tally.waiting or operation.candidates:
             return self._ask_next(operation, now) if operation.candidates else []
         return self._give_up(operation)
@@ -76,6 +105,7 @@ class Forwards:
         """Too long without an answer."""
         if now.monotonic_ms >= operation.deadline_at_ms:
             return self._give_up(operation)
+        operation.unsure = True
         if operation.candidates:
             return self._ask_next(operation, now)
         operation.due_ms = operation.deadline_at_ms

@@ -20,6 +20,7 @@ from zdynamo.messages import (
 
 HELLO_EVERY_MS = 100  # to one peer that does not know us
 REFUSAL_EVERY_MS = 5_000  # to one stranger, and in the log
+LINKS_MAX = 4096  # senders remembered; beyond, the Hello of one who is no member yet is forgotten
 REFUSED_MAX = 256  # strangers remembered; beyond, the oldest may be told again
 
 
@@ -98,6 +99,8 @@ class Links:
         return (), [self.greet(frame.sender, placement, now_ms)]
 
     def _heard_hello(self, frame: Frame, hello: Hello, placement: Placement, now_ms: int) -> list[Effect]:
+        if frame.sender not in self._links and len(self._links) >= LINKS_MAX:
+            return []
         link = self._links.setdefault(frame.sender, Link())
         link.epoch = max(link.epoch, frame.sender_epoch)
         link.heard = frame.sender_epoch

@@ -226,7 +226,7 @@ class Node:
         )
 
     def _forwarded(self, sender: NodeId, message: Forwarded, placement: Placement, now: Now) -> list[Effect]:
-        return self._requests.forwarded(message)
+        return self._requests.forwarded(sender, message, now)
 
     def _from_client(self, event: FromClient, now: Now) -> list[Effect]:
         client, request = event.client, event.request
@@ -241,7 +241,7 @@ class Node:
         if isinstance(request, DescribeNode):
             uptime_ms = now.monotonic_ms - self._started_ms
             return [Reply(client, describe_node(request, placement, dict(self.counters), self._store, uptime_ms))]
-        return self._requests.admit(client, request, placement, now, deadline_ms=request.deadline_ms)
+        return self._requests.admit(client, request, placement, now, deadline_ms=request.deadline_ms - event.waited_ms)
 
     def _describe_cluster(self, client: bytes, request: DescribeCluster, placement: Placement) -> list[Effect]:
         cluster = placement.view.cluster

@@ -74,11 +74,14 @@ class Requests:
     def admit(
         self, origin: Origin, message: DataRequest, placement: Placement, now: Now, *, deadline_ms: int, hops: int = 0
     ) -> list[Effect]:
-        """Refuse it, shed it, or take it on."""
+        """Refuse it, shed it, or take it on. `deadline_ms`: what is left of it here and now."""
         refused = refusal(message, placement, self._limits)
         if refused is not None:
             self._counters["requests.refused"] += 1
             return [answer(origin, refused)]
+        if deadline_ms <= 0:
+            self._counters["requests.late"] += 1
+            return []
         limits, pending = self._limits, self.pending
         if pending.unanswered >= limits.requests_max or pending.bytes_in_flight >= limits.in_flight_bytes_max:
             return [self._overloaded(origin, message)]
@@ -105,9 +108,11 @@ class Requests:
             return []
         return self._reads.fetched(replica, message, operation, placement, now)
 
-    def forwarded(self, message: Forwarded) -> list[Effect]:
+    def forwarded(self, node: NodeId, message: Forwarded, now: Now) -> list[Effect]:
         operation = self.pending.get(message.request)
-        return self._forwards.answered(message.answer, operation) if isinstance(operation, Forwarding) else []
+        if not isinstance(operation, Forwarding):
+            return []
+        return self._forwards.answered(node, message.answer, operation, now)
 
     def refused(self, replica: NodeId, number: int, now: Now) -> list[Effect]:
         """A replica will not do its part."""

@@ -28,6 +28,7 @@ from zdynamo.messages import (
 )
 
 RETRY_AFTER_MS = 50  # told to clients whose request would not fit; about the time to work off a full budget
+OPERATION_BYTES = 512  # about what an operation takes in memory beside its record
 ROUND = 0  # the reaping round of every partition until tombstones are reaped
 
 
@@ -50,6 +51,7 @@ class Write:
         "sibling",
         "size",
         "tally",
+        "unsure",
     )
 
     def __init__(self, number: int, origin: Origin, request: bytes, key: bytes, due_ms: int) -> None:
@@ -60,6 +62,7 @@ class Write:
         self.due_ms = due_ms
         self.blind = False  # written over what the coordinator knew: once more if the replicas know more
         self.rewritten = False
+        self.unsure = False  # whether an earlier attempt may have left a copy somewhere
         self.changed = True
         self.answered = False
         self.sibling: Sibling | None = None
@@ -93,7 +96,9 @@ class Writes:
             return [answer(operation.origin, refusal)]
         held = next((old for old in copy.record.siblings if old.request == operation.request), None)
         if held is not None:
+            operation.unsure = True
             operation.context = _context_after(copy.record, held, seen or NOTHING_SEEN)
+            self._staged.append(operation)  # it may be of this very batch
             return self._send(operation, copy.encoded, w, placement, now)
         operation.sibling = sibling
         operation.blind = seen is None
@@ -161,7 +166,7 @@ class Writes:
         for operation in self._staged:
             unknown = OutcomeUnknown(operation.request, operation.tally.needed, 0)
             refused = Refused(operation.request, "the disk is full: nothing was written", retry=True)
-            kept.append(answer(operation.origin, refused if surely_nothing and not operation.rewritten else unknown))
+            kept.append(answer(operation.origin, refused if surely_nothing and not operation.unsure else unknown))
             self._pending.drop(operation)
         self._staged.clear()
         return kept
@@ -214,7 +219,7 @@ class Writes:
 
     def _send(self, operation: Write, encoded: bytes, w: int, placement: Placement, now: Now) -> list[Effect]:
         asked = self._asked(operation.key, placement)
-        operation.size = len(encoded)
+        operation.size = len(encoded) + OPERATION_BYTES
         operation.tally = Tally(min(w, len(placement.owners_of(operation.key))), (placement.me, *asked))
         operation.tally.yes(placement.me)
         self._pending.add(operation)
@@ -238,7 +243,7 @@ class Writes:
         copy = self._replica.load(operation.key)
         self._pending.drop(operation)
         operation.answered = False
-        operation.rewritten = True
+        operation.rewritten = operation.unsure = True
         operation.number = self._pending.next_number()
         encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), now)
         if encoded is None:

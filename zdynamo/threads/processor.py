@@ -73,6 +73,7 @@ class Processor:
         self._flush_interval_ms = flush_interval_ms
         self._log = log
         self._flush_due_ms = now().monotonic_ms + flush_interval_ms
+        self._drained_at_ms = now().monotonic_ms  # client requests read next have waited since then at most
         self._stop_at_ms: int | None = None
         self._effects: list[Effect] = []
         self._poller = zmq.Poller()
@@ -97,7 +98,11 @@ class Processor:
         return self._node.idle or now().monotonic_ms >= self._stop_at_ms
 
     def _turn(self) -> None:
+        before_ms = now().monotonic_ms
         ready = dict(self._poller.poll(self._wait_ms()))
+        woken_ms = now().monotonic_ms
+        if woken_ms > before_ms:  # nothing was there: what is now has just come
+            self._drained_at_ms = woken_ms
         if self._orders in ready:
             self._orders.recv()
             self._node.stopping = True
@@ -148,6 +153,8 @@ class Processor:
 
     def _take_requests(self) -> None:
         moment = now()
+        waited_ms = moment.monotonic_ms - self._drained_at_ms
+        self._drained_at_ms = moment.monotonic_ms
         for parts in waiting(self._requests, CLIENT_FRAMES_MAX):
             try:
                 requests = codec.decode_requests(parts[-1])
@@ -157,7 +164,7 @@ class Processor:
                 self._log.seldom("warning", "request.malformed", fields)
                 continue
             for request in requests:
-                self._effects += self._node.step(FromClient(parts[0], request), moment)
+                self._effects += self._node.step(FromClient(parts[0], request, waited_ms), moment)
 
     def _finish(self) -> None:
         """Commit, then carry the effects out."""

@@ -48,6 +48,7 @@ class Sender:
         self._strangers: list[tuple[Socket, int]] = []  # with the time they are closed at
         self._poller = zmq.Poller()
         self._poller.register(outbox, zmq.POLLIN)
+        self._full: set[bytes] = set()  # peers whose queue had no room in this turn
         self._monitored: dict[Socket, bytes] = {}
 
     def run(self) -> None:
@@ -62,6 +63,8 @@ class Sender:
                     if not round_[0]:
                         return
                     self._carry_out(round_)
+                while self._full:
+                    offer(self._evidence, [b"full", self._full.pop()])
                 self._close_strangers()
         finally:
             self._close()
@@ -82,7 +85,7 @@ class Sender:
         try:
             connection.dealer.send(frame, zmq.NOBLOCK)
         except zmq.Again:
-            offer(self._evidence, [b"full", peer])
+            self._full.add(peer)
 
     def _connect(self, targets: list[PeerAddress]) -> None:
         wanted = {target.id.encode(): target for target in targets}
