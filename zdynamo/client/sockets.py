@@ -68,10 +68,9 @@ class Connection:
         self.socket.connect(self.address)
 
     def close(self) -> None:
+        self.socket.close(0)  # ends the monitor too; disable_monitor() would fail once the context is terminated
         if self.monitor is not None:
-            self.socket.disable_monitor()
-            self.monitor.close()
-        self.socket.close(0)
+            self.monitor.close(0)
 
     def news(self) -> Iterator[Event]:
         """What the monitor saw."""
