@@ -93,15 +93,17 @@ def delete(
 ) -> None:
     """Delete a key.
 
+    Deleting what is not there is no failure; --json says whether it was there.
+
     Example: zdynamo delete greeting
     """
     seen = _context(context)
     with connect(node, timeout_ms) as client:
-        client.delete(os.fsencode(key), bucket=bucket, context=seen, w=w)
+        deleted = client.delete(os.fsencode(key), bucket=bucket, context=seen, w=w)
     if as_json:
-        show_json({"key": _named(key), "deleted": True})
+        show_json({"key": _named(key), "deleted": deleted})
     else:
-        print("OK")
+        print("OK" if deleted else "OK, there was nothing")
 
 
 def _text_or_bytes(argument: str) -> str | bytes:

@@ -28,7 +28,7 @@ def members(
         show_json(
             [
                 {**_named(member), "phi": member.phi, "zone": member.record.zone, "owns": owns[member.record.id]}
-                for member in topology.members
+                for member in _by_name(topology)
             ]
         )
         return
@@ -44,7 +44,7 @@ def members(
                 owns[member.record.id],
                 member.record.id,
             )
-            for member in topology.members
+            for member in _by_name(topology)
         ],
         right=("PHI", "OWNS"),
     )
@@ -66,7 +66,7 @@ def ring(
     partitions, n = topology.constants.partitions, topology.constants.n
     owns = _partitions_owned(topology)
     if as_json:
-        shares = [{**_named(member), "owns": owns[member.record.id]} for member in topology.members]
+        shares = [{**_named(member), "owns": owns[member.record.id]} for member in _by_name(topology)]
         layout = topology.layout.number if topology.layout else None
         show_json({"layout": layout, "partitions": partitions, "n": n, "members": shares, "owners": topology.owners})
         return
@@ -89,7 +89,7 @@ def ring(
                 first[member.record.id],
                 f"{owns[member.record.id] / total:.1%}",
             )
-            for member in topology.members
+            for member in _by_name(topology)
         ],
         right=("WEIGHT", "OWNS", "FIRST OF", "SHARE"),
     )
@@ -105,7 +105,7 @@ def status(
     Example: zdynamo status
     """
     with connect(node, timeout_ms) as client:
-        described = [(member, _describe(client, member)) for member in client.topology().members]
+        described = [(member, _describe(client, member)) for member in _by_name(client.topology())]
     if as_json:
         show_json([{**_named(member), **_figures(answer)} for member, answer in described])
         return
@@ -158,6 +158,10 @@ def _rows(member: "MemberView", answer: "NodeDescription | str") -> dict[str, ob
 def _named(member: "MemberView") -> dict[str, object]:
     record = member.record
     return {"name": record.name, "id": record.id, "address": record.addresses.client, "state": member.state}
+
+
+def _by_name(topology: "Topology") -> "list[MemberView]":
+    return sorted(topology.members, key=lambda member: (member.record.name, member.record.id))
 
 
 def _partitions_owned(topology: "Topology") -> Counter[str]:
