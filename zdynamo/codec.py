@@ -50,5 +50,5 @@ def decode_view(frame: bytes) -> View:
 def _decode(decoder: msgspec.msgpack.Decoder[T], frame: bytes) -> T:
     try:
         return decoder.decode(frame)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the second: not UTF-8
         raise Malformed(str(error)) from None

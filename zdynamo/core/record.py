@@ -54,7 +54,7 @@ def decode_record(encoded: bytes) -> Record:
     """Raises: Malformed, also for records that are not canonical."""
     try:
         record = _decoder.decode(encoded)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(str(error)) from None
     if len(record.siblings) > 1 or len(record.clock.entries) > 1 or record.clock.cloud:
         _check_canonical(record)
