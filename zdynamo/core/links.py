@@ -77,40 +77,37 @@ class Links:
         return Send(peer, self._hello(link.heard, placement.members[peer].record.addresses.client, placement))
 
     def accept(self, frame: Frame, placement: Placement, now_ms: int) -> tuple[tuple[PeerMessage, ...], list[Effect]]:
-        """The messages that count, and what to say to the sender."""
-        view = placement.view
-        hello = next((message for message in frame.messages if isinstance(message, Hello)), None)
-        if frame.cluster != view.cluster:
-            self._counters["frames.foreign"] += 1
-            reason = f"this node is of cluster {view.cluster}, the other of {frame.cluster}"
-            return (), self._refuse(frame, hello, reason, now_ms)
-        if hello is not None:
-            problem = _mismatch(hello, placement)
-            if problem:
-                return (), self._refuse(frame, hello, problem, now_ms)
-            return frame.messages, self._heard_hello(frame, hello, placement, now_ms)
+        """The messages that count, and what to say to the sender. A Hello among them goes to `heard_hello`."""
+        me = placement.view.me
         link = self._links.get(frame.sender)
-        addressed = frame.to == view.me.id and frame.to_epoch == view.me.epoch
+        addressed = frame.to == me.id and frame.to_epoch == me.epoch and frame.cluster == placement.view.cluster
         if addressed and link is not None and link.heard == frame.sender_epoch:
+            return frame.messages, []
+        hello = next((message for message in frame.messages if isinstance(message, Hello)), None)
+        problem = _mismatch(frame, hello, placement)
+        if problem:
+            return (), self._refuse(frame, hello, problem, now_ms)
+        if hello is not None:
             return frame.messages, []
         self._counters["frames.unexpected"] += 1
         if link is None or now_ms - link.greeted_at_ms < HELLO_EVERY_MS:
             return (), []
         return (), [self.greet(frame.sender, placement, now_ms)]
 
-    def _heard_hello(self, frame: Frame, hello: Hello, placement: Placement, now_ms: int) -> list[Effect]:
-        if frame.sender not in self._links and len(self._links) >= LINKS_MAX:
+    def heard_hello(self, sender: NodeId, hello: Hello, placement: Placement, now_ms: int) -> list[Effect]:
+        """Remember it; answer it if the sender has no Hello from this epoch of ours."""
+        if sender not in self._links and len(self._links) >= LINKS_MAX:
             return []
-        link = self._links.setdefault(frame.sender, Link())
-        link.epoch = max(link.epoch, frame.sender_epoch)
-        link.heard = frame.sender_epoch
-        if hello.heard_epoch == placement.view.me.epoch or frame.sender not in placement.members:
+        link = self._links.setdefault(sender, Link())
+        link.epoch = link.heard = max(link.epoch, hello.member.epoch)
+        if hello.heard_epoch == placement.view.me.epoch or sender not in placement.members:
             return []
         if link.greeted == link.epoch and now_ms - link.greeted_at_ms < HELLO_EVERY_MS:
             return []
-        return [self.greet(frame.sender, placement, now_ms)]
+        return [self.greet(sender, placement, now_ms)]
 
     def _refuse(self, frame: Frame, hello: Hello | None, reason: str, now_ms: int) -> list[Effect]:
+        self._counters["frames.foreign"] += 1
         last = self._refused.get(frame.sender)
         if last is not None and now_ms - last < REFUSAL_EVERY_MS:
             return []
@@ -133,8 +130,12 @@ class Links:
         return Hello(PROTOCOL_LOWEST, PROTOCOL_HIGHEST, view.me, view.constants, heard, to_address)
 
 
-def _mismatch(hello: Hello, placement: Placement) -> str:
+def _mismatch(frame: Frame, hello: Hello | None, placement: Placement) -> str:
     """Why the two cannot work together, "" if they can."""
+    if frame.cluster != placement.view.cluster:
+        return f"this node is of cluster {placement.view.cluster}, the other of {frame.cluster}"
+    if hello is None:
+        return ""
     if hello.lowest > PROTOCOL_HIGHEST or hello.highest < PROTOCOL_LOWEST:
         return (
             f"no protocol version in common: this node speaks {PROTOCOL_LOWEST} to {PROTOCOL_HIGHEST}, "

@@ -100,6 +100,7 @@ class Node:
             Forward: self._forward,
             Forwarded: self._forwarded,
             Ping: self._ping,
+            Hello: self._hello,
         }
 
     def step(self, event: Event, now: Now) -> list[Effect]:
@@ -171,10 +172,11 @@ class Node:
     def _from_peer(self, event: FromPeer, now: Now) -> list[Effect]:
         frame = event.frame
         placement = self._placement
-        if placement is None:
-            return [
+        if placement is None or frame.cluster != placement.view.cluster:
+            strangers: list[Effect] = [
                 News(frame.cluster, frame.sender, message) for message in frame.messages if isinstance(message, Hello)
             ]
+            return strangers + (self._links.accept(frame, placement, now.monotonic_ms)[1] if placement else [])
         messages, effects = self._links.accept(frame, placement, now.monotonic_ms)
         if messages:
             self._requests.unreachable.discard(frame.sender)
@@ -182,11 +184,15 @@ class Node:
             handler = self._handlers.get(type(message))
             if handler is not None:
                 effects += handler(frame.sender, message, placement, now)
-            elif isinstance(message, Hello | Pong | Table | LayoutWanted):
+            elif isinstance(message, Pong | Table | LayoutWanted):
                 effects.append(News(frame.cluster, frame.sender, message))
             elif isinstance(message, Refusal):
                 effects.append(Noted("peer.refused_us", {"sender": frame.sender, "reason": message.reason}, "warning"))
         return effects
+
+    def _hello(self, sender: NodeId, message: Hello, placement: Placement, now: Now) -> list[Effect]:
+        news = News(placement.view.cluster, sender, message)
+        return [news, *self._links.heard_hello(sender, message, placement, now.monotonic_ms)]
 
     def _ping(self, sender: NodeId, message: Ping, placement: Placement, now: Now) -> list[Effect]:
         return [Send(sender, Pong(message.sequence))]

@@ -7,7 +7,7 @@ copy that is dropped takes its birth along, so that an actor never claims what i
 from typing import NamedTuple
 
 from zdynamo.core.dots import HybridClock, wall_ms_of
-from zdynamo.core.record import EMPTY, Record, covers, decode_record, encode_record, merge
+from zdynamo.core.record import EMPTY, Record, covers, covers_all, decode_record, encode_record, merge
 from zdynamo.core.store import Store
 from zdynamo.errors import Malformed
 from zdynamo.messages import Dot, ReplicaRefused
@@ -76,7 +76,11 @@ class Replica:
         if stored is None:
             self._store.put(key, UNBORN + encoded)
             return Merged(None)
-        merged = merge(decode_record(stored[BIRTH_BYTES:]), record)
+        held = decode_record(stored[BIRTH_BYTES:])
+        if covers_all(record.clock, held.clock):  # the usual case: the record has seen all that is held here
+            self._store.put(key, stored[:BIRTH_BYTES] + encoded)
+            return Merged(None)
+        merged = merge(held, record)
         self._store.put(key, stored[:BIRTH_BYTES] + encode_record(merged))
         if all(covers(record.clock, sibling.dot) for sibling in merged.siblings):
             return Merged(None)
