@@ -37,7 +37,8 @@ from zdynamo.threads.pumps import FAREWELL_MS
 PEER_FRAMES_MAX = 512  # of one batch: enough to share a commit, few enough to answer a ping soon
 CLIENT_FRAMES_MAX = 512
 FRAME_BYTES_MAX = 2**20  # of a round to one peer; a larger one is cut, a single message may be larger
-DRAIN_MS = 1000  # that requests in progress have when the node stops
+DRAIN_MS = 800  # that requests in progress have when the node stops
+STOP, END = b"stop", b"end"
 CONTROL = (Hello, Ping, Pong, Table)
 
 
@@ -55,6 +56,7 @@ class Processor:
         mail: Socket,
         evidence: Socket,
         orders: Socket,
+        drained: Socket,
         outbox: Socket,
         news: Socket,
         flush_interval_ms: int,
@@ -68,6 +70,7 @@ class Processor:
         self._mail = mail
         self._evidence = evidence
         self._orders = orders
+        self._drained = drained
         self._outbox = outbox
         self._news = news
         self._flush_interval_ms = flush_interval_ms
@@ -75,27 +78,40 @@ class Processor:
         self._flush_due_ms = now().monotonic_ms + flush_interval_ms
         self._drained_at_ms = now().monotonic_ms  # client requests read next have waited since then at most
         self._stop_at_ms: int | None = None
+        self._ended = False
         self._effects: list[Effect] = []
         self._poller = zmq.Poller()
         for socket in (requests, inbox, views, mail, evidence, orders):
             self._poller.register(socket, zmq.POLLIN)
 
     def run(self) -> None:
-        """Until ordered to stop and nothing is in progress, or for `DRAIN_MS`. Raises: StoreFailed."""
+        """Ordered to stop, says when nothing is in progress or `DRAIN_MS` have passed; ordered to end, ends.
+
+        Raises: StoreFailed.
+        """
         try:
             self._store.commit()
             self._node.committed()
-            while not self._over():
+            while not self._ended:
                 self._turn()
+                self._tell_if_drained()
             self._store.commit()
             self._store.sync()
         finally:
             self._close()
 
-    def _over(self) -> bool:
-        if self._stop_at_ms is None:
-            return False
-        return self._node.idle or now().monotonic_ms >= self._stop_at_ms
+    def _take_orders(self) -> None:
+        if self._orders.recv() == END:
+            self._ended = True
+        else:
+            self._node.stopping = True
+            self._stop_at_ms = now().monotonic_ms + DRAIN_MS
+
+    def _tell_if_drained(self) -> None:
+        """Nothing is in progress any more. What still arrives is read and refused, so that the pumps never block."""
+        if self._stop_at_ms is not None and (self._node.idle or now().monotonic_ms >= self._stop_at_ms):
+            self._stop_at_ms = None
+            offer(self._drained, [b""])
 
     def _turn(self) -> None:
         before_ms = now().monotonic_ms
@@ -104,9 +120,7 @@ class Processor:
         if woken_ms > before_ms:  # nothing was there: what is now has just come
             self._drained_at_ms = woken_ms
         if self._orders in ready:
-            self._orders.recv()
-            self._node.stopping = True
-            self._stop_at_ms = now().monotonic_ms + DRAIN_MS
+            self._take_orders()
         if self._views in ready:
             self._take_view()
         if self._mail in ready:
@@ -222,7 +236,7 @@ class Processor:
 
     def _close(self) -> None:
         """Close what this thread reads from, then tell the next ones that nothing more comes."""
-        for socket in (self._inbox, self._views, self._mail, self._evidence, self._orders):
+        for socket in (self._inbox, self._views, self._mail, self._evidence, self._orders, self._drained):
             socket.close(0)
         offer(self._outbox, [b""])
         offer(self._news, [router.STOP])

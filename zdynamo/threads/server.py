@@ -35,13 +35,13 @@ from zdynamo.threads.channel import Channels, Context, Socket, bind, border, off
 from zdynamo.threads.clock import now
 from zdynamo.threads.folder import DataFolder
 from zdynamo.threads.log import Log, configure
-from zdynamo.threads.processor import Processor
+from zdynamo.threads.processor import DRAIN_MS, END, STOP, Processor
 from zdynamo.threads.router import NodeFailed, Router
 from zdynamo.threads.sender import Sender
 
 SWITCH_INTERVAL_S = 0.0005  # the GIL goes from hand to hand this often: threads here wait for each other all the time
 FILES = 65_536  # descriptors wanted; a connection is one, and out of them ZeroMQ's I/O thread spins
-PROCESS = 2  # its place among the threads
+PROCESS = 2  # its place among the threads, behind the pumps
 FLUSH_S = 0.02  # that the pumps have for the last answers of the processor
 STOP_S = 1.9  # for everything to end; afterwards the process ends anyway
 GC_THRESHOLD = 50_000  # allocations between collections: messages are many, short-lived, and hold no cycles
@@ -63,6 +63,7 @@ class Server:
         channels = self._channels = Channels(self.context, uuid.uuid4().hex)
         self._orders, self._orders_source = channels.pipe("orders")
         self._ends = channels.source("ends")
+        self._drained_sink, self._drained = channels.pipe("drained")
         self._cleanup = ExitStack()
         try:
             self._build()
@@ -107,7 +108,8 @@ class Server:
         self._stop_clients, stop_clients = channels.control("stop-clients")
         self._stop_receive, stop_receive = channels.control("stop-receive")
         processor = Processor(
-            node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence, orders=self._orders_source,
+            node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence,
+            orders=self._orders_source, drained=self._drained_sink,
             outbox=outbox_sink, news=news_sink, flush_interval_ms=config.storage.flush_interval_ms, log=self._log,
         )  # fmt: skip
         routing = Router(
@@ -144,19 +146,24 @@ class Server:
     def stop(self) -> None:
         """Finish what is in progress, end all threads, release everything. Raises: NodeFailed if a thread had died."""
         deadline = time.monotonic() + STOP_S
-        process = self._threads[PROCESS]
-        offer(self._orders, [b"stop"])
-        process.join(max(0.0, deadline - time.monotonic()))
+        self._order(STOP)
+        self._drained.poll(DRAIN_MS + 100)
         time.sleep(FLUSH_S)
         for control in (self._stop_clients, self._stop_receive):
             pumps.stop(control)
+        for thread in self._threads[:PROCESS]:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._order(END)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         problems = [parts[1].decode() for parts in waiting(self._ends, len(self._threads)) if parts[1]]
-        self._release()
         stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        self._release()
         if problems or stuck:
             raise NodeFailed("; ".join(problems) or f"did not end in time: {', '.join(stuck)}")
+
+    def _order(self, order: bytes) -> None:
+        offer(self._orders, [order])
 
     def _border(self, kind: int, message_bytes_max: int) -> Socket:
         made = border(self.context, kind, message_bytes_max=message_bytes_max)
@@ -165,7 +172,9 @@ class Server:
 
     def _release(self) -> None:
         running = any(thread.is_alive() for thread in self._threads)
-        for socket in (self._orders, self._ends, *([] if running else (self._orders_source, *self._made))):
+        mine = (self._orders, self._ends, self._drained)
+        theirs = () if running else (self._orders_source, self._drained_sink, *self._made)
+        for socket in (*mine, *theirs):
             socket.close(0)
         self._cleanup.close()
         if self._own_context and not running:
