@@ -108,6 +108,7 @@ class Sender:
         self._poller.unregister(connection.monitor)
         del self._monitored[connection.monitor]
         connection.dealer.disable_monitor()
+        connection.monitor.close(0)
         connection.dealer.close(linger)
 
     def _connection_event(self, monitor: Socket) -> None:
