@@ -74,6 +74,7 @@ class Verdict(Struct):
     detected_s: list[float] = field(default_factory=list)
     rejoined_s: list[float] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)  # at the end: the reason, with an example
 
     @property
     def holds(self) -> bool:
@@ -165,6 +166,7 @@ def conclude(ledger: Ledger, verdict: Verdict) -> None:
     for kind in ("lost", "stale", "resurrected", "phantom"):
         setattr(verdict, kind, sum(failure.kind == kind for failure in ledger.failures))
     verdict.failures = [{"kind": each.kind, "key": each.key, "value": each.value} for each in ledger.failures[:100]]
+    verdict.unreadable = dict(list(ledger.reasons.items())[:10])
     verdict.longest_without_service_s = ledger.longest_gap_s
     verdict.longest_operation_s = ledger.longest_operation_s
     verdict.longest_without_service_of_one_worker_s = ledger.longest_worker_gap_s
@@ -188,6 +190,8 @@ def show(verdict: Verdict) -> None:
     show_table(["CHAOS", f"{verdict.kills} KILLS"], rows, right=[f"{verdict.kills} KILLS"])
     for failure in verdict.failures[:10]:
         note(f"{failure['kind']}: {failure['key']}, value {failure['value'].rstrip('.')}")
+    for reason, key in verdict.unreadable.items():
+        note(f"unreadable: {key}: {reason}")
     print("nothing acknowledged is lost" if verdict.holds else "BROKEN")
 
 

@@ -72,6 +72,7 @@ class Ledger:
     def __init__(self, history: IO[str] | None = None) -> None:
         self.answers: Counter[str] = Counter()  # "put ok" and the like
         self.failures: list[Failure] = []
+        self.reasons: dict[str, str] = {}  # why keys were unreadable at the end, with an example
         self.longest_gap_s = 0.0
         self.longest_operation_s = 0.0
         self.longest_worker_gap_s = 0.0
@@ -110,6 +111,12 @@ class Ledger:
     def fail(self, kind: str, key: str, value: bytes) -> None:
         with self._lock:
             self.failures.append(Failure(kind, key, value.decode()))
+
+    def unreadable(self, key: str, error: RequestError) -> None:
+        """At the end, with all nodes up."""
+        with self._lock:
+            self.answers[f"verdict {type(error).__name__}"] += 1
+            self.reasons.setdefault(str(error), key)
 
     def count(self, op: str, *outcomes: str) -> int:
         return sum(self.answers[f"{op} {outcome}"] for outcome in outcomes)
