@@ -213,6 +213,8 @@ class Node:
         return [Send(sender, ReplicaStored(number, merged.beyond))]
 
     def _fetch_replica(self, sender: NodeId, message: FetchReplica, placement: Placement, now: Now) -> list[Effect]:
+        if not is_storage_key(message.key, placement.view.constants.partitions):
+            return [Send(sender, ReplicaRefused(message.request, "malformed"))]
         return [Send(sender, self._requests.local(message.request, message.key, placement))]
 
     def _replica_stored(self, sender: NodeId, message: ReplicaStored, placement: Placement, now: Now) -> list[Effect]:
