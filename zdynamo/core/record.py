@@ -7,6 +7,7 @@ associative and idempotent, and never drops a sibling for any reason but a clock
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import msgspec
 from msgspec import Struct
@@ -58,25 +59,24 @@ def decode_record(encoded: bytes) -> Record:
         raise Malformed(str(error)) from None
     if len(record.siblings) > 1 or len(record.clock.entries) > 1 or record.clock.cloud:
         _check_canonical(record)
-    if not all(covers(record.clock, sibling.dot) for sibling in record.siblings):
-        raise Malformed("a sibling that its clock has not seen")
+    for sibling in record.siblings:
+        if not covers(record.clock, sibling.dot):
+            raise Malformed("a sibling that its clock has not seen")
     return record
 
 
 def covers(clock: Clock, dot: Dot) -> bool:
     """Whether the clock has seen the dot."""
     actor, birth, counter = dot
-    for entry in clock.entries:
-        if entry[0] == actor and entry[1] == birth:
-            return counter <= entry[2] or dot in clock.cloud
+    for entry_actor, entry_birth, highest in clock.entries:
+        if entry_actor == actor and entry_birth == birth:
+            return counter <= highest or dot in clock.cloud
     return dot in clock.cloud
 
 
 def covers_all(clock: Clock, other: Clock) -> bool:
     """Whether the clock has seen whatever the other has."""
-    return clock == other or (
-        all(_claims(clock, entry) for entry in other.entries) and all(covers(clock, dot) for dot in other.cloud)
-    )
+    return join(clock, other) == clock
 
 
 def join(one: Clock, other: Clock) -> Clock:
@@ -94,19 +94,15 @@ def with_dots(clock: Clock, dots: Iterable[Dot]) -> Clock:
 
 
 def merge(one: Record, other: Record) -> Record:
-    """The record of who has seen both: commutative, associative, idempotent."""
-    if one == other:
+    """The record of who has seen both: commutative, associative, idempotent. It is `one` itself if nothing is new."""
+    mine, theirs = one.clock, other.clock
+    shared = {sibling.dot for sibling in other.siblings}
+    kept = [sibling for sibling in one.siblings if sibling.dot in shared or not covers(theirs, sibling.dot)]
+    new = [sibling for sibling in other.siblings if not covers(mine, sibling.dot)]
+    clock = join(mine, theirs)
+    if clock == mine and len(kept) == len(one.siblings):
         return one
-    mine, theirs = {sibling.dot for sibling in one.siblings}, {sibling.dot for sibling in other.siblings}
-    kept = {
-        sibling.dot: sibling
-        for sibling in one.siblings
-        if sibling.dot in theirs or not covers(other.clock, sibling.dot)
-    }
-    for sibling in other.siblings:
-        if sibling.dot in mine or not covers(one.clock, sibling.dot):
-            kept[sibling.dot] = sibling
-    return Record(join(one.clock, other.clock), _sorted_siblings(kept))
+    return Record(clock, tuple(sorted(kept + new, key=_by_dot)))
 
 
 def write(record: Record, seen: Clock, sibling: Sibling) -> Record:
@@ -131,33 +127,19 @@ def shown(record: Record, wall_ms: int) -> list[Sibling]:
 
 
 def _clock(entries: Iterable[Dot], cloud: Iterable[Dot]) -> Clock:
-    highest: dict[tuple[int, int], int] = {}
-    for actor, birth, counter in entries:
-        if highest.get((actor, birth), -1) < counter:
-            highest[actor, birth] = counter
-    beyond = {dot for dot in cloud if highest.get(dot[:2], -1) < dot[2]}
-    return Clock(
-        tuple(sorted((actor, birth, counter) for (actor, birth), counter in highest.items())), tuple(sorted(beyond))
-    )
-
-
-def _claims(clock: Clock, entry: Dot) -> bool:
-    return any(mine[0] == entry[0] and mine[1] == entry[1] and entry[2] <= mine[2] for mine in clock.entries)
+    highest = {(entry[0], entry[1]): entry for entry in sorted(entries)}  # the last of each actor and birth
+    if not cloud:
+        return Clock(tuple(highest.values()))
+    beyond = {dot for dot in cloud if highest.get(dot[:2], ()) < dot}
+    return Clock(tuple(highest.values()), tuple(sorted(beyond)))
 
 
 def _check_canonical(record: Record) -> None:
-    dots = [sibling.dot for sibling in record.siblings]
-    actors = [entry[:2] for entry in record.clock.entries]
-    for ordered in (dots, actors, list(record.clock.cloud)):
-        if any(one >= other for one, other in zip(ordered, ordered[1:], strict=False)):
-            raise Malformed("a record that is not canonical")
+    clock, siblings = record.clock, record.siblings
+    unsorted = any(one.dot >= other.dot for one, other in pairwise(siblings))
+    if unsorted or clock != _clock(clock.entries, clock.cloud):
+        raise Malformed("a record that is not canonical")
 
 
 def _by_dot(sibling: Sibling) -> Dot:
     return sibling.dot
-
-
-def _sorted_siblings(siblings: dict[Dot, Sibling]) -> tuple[Sibling, ...]:
-    if len(siblings) < 2:
-        return tuple(siblings.values())
-    return tuple(siblings[dot] for dot in sorted(siblings))
