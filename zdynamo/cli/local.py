@@ -41,7 +41,8 @@ def local(
     from zdynamo.cli.cluster import LocalCluster
 
     folder = Path(tempfile.mkdtemp(prefix="zdynamo-")) if memory else data or DEFAULT_DATA
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin without it
+        signal.signal(number, signal.default_int_handler)
     try:
         with LocalCluster(nodes=nodes, port=port, folder=folder, memory=memory) as cluster:
             cluster.start()
