@@ -17,11 +17,18 @@ class Placement:
         self.down = frozenset(member.record.id for member in view.members if member.state == "down")
         layout = view.layout
         self.owners = owners(layout, view.constants.partitions, view.constants.n) if layout else ()
+        self._up = tuple(
+            tuple(owner for owner in owning if owner != self.me and not self.is_down(owner)) for owning in self.owners
+        )
         self.layouts = (layout.digest,) if layout else ()
 
     def owners_of(self, key: bytes) -> tuple[NodeId, ...]:
         """The N owners of a storage key's partition; fewer while there are fewer members."""
         return self.owners[partition_of_storage_key(key)]
+
+    def others_up(self, key: bytes) -> tuple[NodeId, ...]:
+        """The other owners of a storage key's partition that are not known to be down."""
+        return self._up[partition_of_storage_key(key)]
 
     def name_of(self, node: NodeId) -> str:
         member = self.members.get(node)
@@ -29,6 +36,10 @@ class Placement:
 
     def is_down(self, node: NodeId) -> bool:
         return node in self.down or node not in self.members
+
+    def down_of(self, key: bytes) -> str:
+        """The names of the owners that are down, for people."""
+        return self.names(owner for owner in self.owners_of(key) if self.is_down(owner))
 
     def names(self, nodes: Iterable[NodeId]) -> str:
         return ", ".join(self.name_of(node) for node in nodes)

@@ -90,10 +90,10 @@ class Reads:
         """`local`: what this node has itself, if it is an owner; it is counted first."""
         me, owners = placement.me, placement.owners_of(key)
         operation.needed = min(r, len(owners))
-        others = [owner for owner in owners if owner != me and not placement.is_down(owner)]
+        others = placement.others_up(key)
         asked = [me, *others] if local is not None else others
         if len(asked) < operation.needed:
-            down = placement.names(owner for owner in owners if placement.is_down(owner))
+            down = placement.down_of(key)
             return [
                 answer(operation.origin, QuorumNotMet(operation.request, operation.needed, len(asked), f"down: {down}"))
             ]

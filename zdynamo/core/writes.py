@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from zdynamo.core.context import encode_context
 from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Effect, Now, Reply, Send
-from zdynamo.core.pending import Origin, Pending, answer
+from zdynamo.core.pending import Answer, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, with_dots, write
 from zdynamo.core.replica import Copy, Replica
@@ -90,16 +90,17 @@ class Writes:
         self, operation: Write, sibling: Sibling, seen: Clock | None, w: int, placement: Placement, now: Now
     ) -> list[Effect]:
         """Write a sibling (its dot and time are set here) over what `seen` covers; None: over what is known here."""
-        copy = self._replica.load(operation.key)
-        refusal = self._refusal(operation, copy, w, placement)
+        asked = self._asked(operation.key, placement)
+        refusal: Answer | None = self._refusal(operation, asked, w, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
+        copy = self._replica.load(operation.key)
         held = next((old for old in copy.record.siblings if old.request == operation.request), None)
         if held is not None:
             operation.unsure = True
             operation.context = _context_after(copy.record, held, seen or NOTHING_SEEN)
             self._staged.append(operation)  # it may be of this very batch
-            return self._send(operation, copy.encoded, w, placement, now)
+            return self._send(operation, copy.encoded, asked, w, placement, now)
         operation.sibling = sibling
         operation.blind = seen is None
         if seen is None:
@@ -111,19 +112,20 @@ class Writes:
         if encoded is None:
             reason = "the disk is full: no counters can be reserved"
             return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
-        return self._send(operation, encoded, w, placement, now)
+        return self._send(operation, encoded, asked, w, placement, now)
 
     def settle(self, operation: Write, record: Record, w: int, placement: Placement, now: Now) -> list[Effect]:
         """Bring a record that a delete found without a value to W replicas; nothing new is written."""
-        copy = self._replica.load(operation.key)
-        refusal = self._refusal(operation, copy, w, placement)
+        asked = self._asked(operation.key, placement)
+        refusal = self._refusal(operation, asked, w, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
+        copy = self._replica.load(operation.key)
         operation.changed = False
         operation.context = record.clock
         encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record))
         self._staged.append(operation)
-        return self._send(operation, encoded, w, placement, now)
+        return self._send(operation, encoded, asked, w, placement, now)
 
     def stored(
         self, replica: NodeId, message: ReplicaStored, operation: Write, placement: Placement, now: Now
@@ -172,16 +174,15 @@ class Writes:
         return kept
 
     def _refusal(
-        self, operation: Write, copy: Copy, w: int, placement: Placement
-    ) -> QuorumNotMet | Refused | Overloaded | None:
-        request, owners = operation.request, placement.owners_of(operation.key)
-        needed = min(w, len(owners))
-        down = [owner for owner in owners if placement.is_down(owner)]
-        if len(owners) - len(down) < needed:
-            return QuorumNotMet(request, needed, len(owners) - len(down), f"down: {placement.names(down)}")
-        if len(self._asked(operation.key, placement)) + 1 < needed:
-            return Overloaded(request, RETRY_AFTER_MS)
-        return None
+        self, operation: Write, asked: list[NodeId], w: int, placement: Placement
+    ) -> QuorumNotMet | Overloaded | None:
+        needed = min(w, len(placement.owners_of(operation.key)))
+        if len(asked) + 1 >= needed:
+            return None
+        up = len(placement.others_up(operation.key)) + 1
+        if up >= needed:
+            return Overloaded(operation.request, RETRY_AFTER_MS)
+        return QuorumNotMet(operation.request, needed, up, f"down: {placement.down_of(operation.key)}")
 
     def _too_much(self, operation: Write, copy: Copy, seen: Clock) -> Refused | None:
         """Siblings that the write would leave beside it have limits; whoever merges them is let through."""
@@ -198,11 +199,7 @@ class Writes:
     def _asked(self, key: bytes, placement: Placement) -> list[NodeId]:
         """The other owners that can take a record now: not down, and not behind by more than their budget."""
         most, behind = self._limits.peer_bytes_max, self._pending.bytes_to
-        return [
-            owner
-            for owner in placement.owners_of(key)
-            if owner != placement.me and not placement.is_down(owner) and behind[owner] < most
-        ]
+        return [owner for owner in placement.others_up(key) if behind[owner] < most]
 
     def _mint(self, operation: Write, copy: Copy, seen: Clock, now: Now) -> bytes | None:
         """Stage the sibling under a new dot. Returns the record, encoded, or None if there is no dot to be had."""
@@ -217,8 +214,9 @@ class Writes:
         self._staged.append(operation)
         return self._replica.stage(operation.key, dot[1], record)
 
-    def _send(self, operation: Write, encoded: bytes, w: int, placement: Placement, now: Now) -> list[Effect]:
-        asked = self._asked(operation.key, placement)
+    def _send(
+        self, operation: Write, encoded: bytes, asked: list[NodeId], w: int, placement: Placement, now: Now
+    ) -> list[Effect]:
         operation.size = len(encoded) + OPERATION_BYTES
         operation.tally = Tally(min(w, len(placement.owners_of(operation.key))), (placement.me, *asked))
         operation.tally.yes(placement.me)
@@ -231,7 +229,7 @@ class Writes:
 
     def _conclude(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
         if not operation.tally.won:
-            return []
+            return self._give_up(operation) if operation.tally.lost else []
         if operation.beyond is not NOTHING_SEEN and not operation.rewritten:
             return self._write_over(operation, placement, now)
         done = Done(operation.request, encode_context(operation.context), operation.changed)
@@ -248,7 +246,8 @@ class Writes:
         encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), now)
         if encoded is None:
             return [answer(operation.origin, OutcomeUnknown(operation.request, needed, operation.tally.got))]
-        return self._send(operation, encoded, needed, placement, now)
+        asked = self._asked(operation.key, placement)
+        return self._send(operation, encoded, asked, needed, placement, now)
 
     def _give_up(self, operation: Write) -> list[Effect]:
         tally = operation.tally
