@@ -68,6 +68,7 @@ class Membership:
         self._started_ms = now.wall_ms
         self._epoch = kept.epoch + 1
         self._cluster = kept.cluster
+        self._starts_with = kept.cluster  # "" for a node that comes to its cluster in this process
         self._constants = kept.constants
         self._table = MemberTable(kept.records)
         self._layout = kept.layout
@@ -151,8 +152,8 @@ class Membership:
         return joined + self._publish_me(version, now)
 
     def _of_another_cluster(self, seed: str, reason: str, now: Now) -> Fail | Noted:
-        """Whoever is started like that should know at once; a node that has long been running goes on."""
-        if now.wall_ms - self._started_ms < STARTING_MS:
+        """Whoever is started like that should know at once; one let in, or long running, goes on."""
+        if self._starts_with and now.wall_ms - self._started_ms < STARTING_MS:
             folder = f"node.data: {self._profile.data} holds data of cluster {self._cluster}"
             return Fail(f"{folder}, which the seed {seed} refuses ({reason}): use another folder or other seeds")
         return Noted("cluster.refused", {"seed": seed, "reason": reason}, "warning")
