@@ -15,11 +15,13 @@ from watching import MIB, Watched, watch
 
 from zdynamo import codec
 from zdynamo.cli.ask import topology_of
+from zdynamo.cli.cluster import ClusterFailed
 from zdynamo.client import Client
 from zdynamo.messages import MemberRecord, Topology
 
 BURST = 200
 COUNTED_WITHIN_SECONDS = 30.0
+LINGER_MS = 10_000  # a node that takes nothing for so long is dead or stuck
 RSS_GROWTH_MAX = 32 * MIB  # from before the first frame; buffers that are made once are in it
 RSS_GROWTH_LATE_MAX = 8 * MIB  # in the second half: nothing may keep growing
 LOG_LINES_MAX = 30  # of a node, beside so many a second:
@@ -118,7 +120,8 @@ class Garbage:
         with zmq.Context() as context:
             dealers = [context.socket(zmq.DEALER) for _ in addresses]
             for dealer, address in zip(dealers, addresses, strict=True):
-                dealer.linger = int(COUNTED_WITHIN_SECONDS * 1000)
+                dealer.linger = LINGER_MS
+                dealer.sndtimeo = LINGER_MS
                 dealer.connect(f"tcp://{address}")
             for dealer in cycle(dealers):
                 burst = list(islice(frames, BURST))
@@ -126,13 +129,22 @@ class Garbage:
                     break
                 for frame in burst:
                     self._malformed += is_malformed(decode, frame)
-                    dealer.send(frame)
+                    self._send_one(dealer, frame)
                 while dealer.poll(0):
                     dealer.recv_multipart()
             for dealer in dealers:
                 while dealer.poll(100):
                     dealer.recv_multipart()
                 dealer.close()
+
+    def _send_one(self, dealer: "zmq.Socket[bytes]", frame: bytes) -> None:
+        """Raises: ClusterFailed if the node takes no more."""
+        try:
+            dealer.send(frame)
+        except zmq.Again:
+            dealer.linger = 0
+            dead = [f"{child.name} ended with {code}: {child.last_words()}" for child, code in self._cluster.ended()]
+            raise ClusterFailed("; ".join(dead) or f"{dealer.last_endpoint} takes no more") from None
 
     def _connect(self, members: list[MemberRecord], connections: int) -> None:
         """Raw TCP: noise, half a greeting, and a true greeting with what cannot be after it."""
@@ -163,7 +175,7 @@ class Garbage:
         logged = [_gossip_lines(child.log.read_text()) for child in others]
         self._cluster.kill(victim)
         with zmq.Context() as context, context.socket(zmq.XPUB) as pub:
-            pub.linger = int(COUNTED_WITHIN_SECONDS * 1000)
+            pub.linger = LINGER_MS
             pub.sndhwm = 0
             pub.setsockopt(zmq.XPUB_VERBOSE, 1)
             pub.bind(f"tcp://{record.addresses.gossip}")

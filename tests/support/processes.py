@@ -1,0 +1,110 @@
+"""Node processes over TCP on free ports, one by one and with whatever flags a test wants."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from zdynamo.cli.ask import topology_of
+from zdynamo.cli.cluster import PORTS_PER_NODE, Child, free_ports
+from zdynamo.errors import RequestError
+from zdynamo.messages import MemberView
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))  # tests run what the tools run
+
+WITHIN_SECONDS = 20.0
+POLL_SECONDS = 0.02
+
+
+class Nodes:
+    """Starts nodes; `stop` ends whatever still runs."""
+
+    def __init__(self, folder: Path, at_most: int = 8) -> None:
+        self._folder = folder
+        self._first_port = free_ports(at_most)
+        self._started: list[Child] = []
+
+    def port(self, place: int) -> int:
+        return self._first_port + PORTS_PER_NODE * place
+
+    def start(self, name: str, place: int, *flags: str, data: Path | str | None = None, memory: bool = False) -> Child:
+        """At a place of its own among the ports; the log of a name goes on over its starts."""
+        child = Child(name, self.port(place), self._folder)
+        store = ["--memory"] if memory else ["--data", str(data or child.data)]
+        child.start([*store, *flags])
+        self._started.append(child)
+        return child
+
+    def trio(self) -> list[Child]:
+        """Three nodes that have found each other."""
+        first = self.start("a", 0, "--found", "--min-members=3")
+        rest = [self.start(name, at, f"--seed={first.address}", "--min-members=3") for at, name in ((1, "b"), (2, "c"))]
+        wait_until(lambda: all(is_whole(child, [first, *rest]) for child in [first, *rest]))
+        return [first, *rest]
+
+    def again(self, child: Child, *flags: str) -> Child:
+        """The same name, folder and address."""
+        return self.start(child.name, (child.port - self._first_port) // PORTS_PER_NODE, *flags)
+
+    def stop(self) -> None:
+        for child in self._started:
+            kill(child)
+
+
+def kill(child: Child) -> None:
+    """kill -9, and wait until it is gone."""
+    assert child.process and child.process.stdin
+    child.process.kill()
+    child.process.wait()
+    child.process.stdin.close()
+
+
+def terminate(child: Child) -> tuple[int, float]:
+    """SIGTERM; the exit code, and the seconds that it took."""
+    assert child.process and child.process.stdin
+    began = time.monotonic()
+    child.process.send_signal(signal.SIGTERM)
+    code = child.process.wait(WITHIN_SECONDS)
+    child.process.stdin.close()
+    return code, time.monotonic() - began
+
+
+def ended(child: Child) -> tuple[int, list[str]]:
+    """Of a node that ends by itself: its exit code, and all that it said."""
+    assert child.process
+    return child.process.wait(WITHIN_SECONDS), child.log.read_text().splitlines()
+
+
+def members_of(child: Child) -> tuple[MemberView, ...]:
+    """As this node lists them; none if it does not answer."""
+    try:
+        return topology_of(child.address, deadline_ms=500).members
+    except RequestError:
+        return ()
+
+
+def states_at(child: Child) -> dict[str, str]:
+    """Name to state."""
+    return {member.record.name: member.state for member in members_of(child)}
+
+
+def is_whole(child: Child, nodes: list[Child]) -> bool:
+    """Whether it lists exactly these, all alive."""
+    return states_at(child) == {node.name: "alive" for node in nodes}
+
+
+def has_layout(child: Child) -> bool:
+    try:
+        return bool(topology_of(child.address, deadline_ms=500).owners)
+    except RequestError:
+        return False
+
+
+def wait_until(holds: Callable[[], bool], within_seconds: float = WITHIN_SECONDS) -> float:
+    """Poll until it holds; the seconds that it took."""
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < within_seconds, "did not hold in time"
+        time.sleep(POLL_SECONDS)
+    return time.monotonic() - began
