@@ -199,7 +199,9 @@ def running(names: str, **fields: Any) -> Iterator[Cluster]:
 def own_context() -> Iterator[zmq.Context[Any]]:
     """A context in which no socket may be left open."""
     context: zmq.Context[Any] = zmq.Context()
-    yield context
-    left = [socket for socket in context._sockets if not socket.closed]
-    assert not left, f"sockets left open: {left}"
-    context.term()
+    try:
+        yield context
+    finally:
+        left = [socket for socket in context._sockets if not socket.closed]
+        assert not left, f"sockets left open: {left}"
+        context.term()

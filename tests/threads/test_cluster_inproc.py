@@ -2,7 +2,18 @@
 
 import pytest
 
-from threads.clusters import Cluster, RawClient, delete, get, new_request, own_context, put, running, settings
+from threads.clusters import (
+    Cluster,
+    RawClient,
+    delete,
+    eventually,
+    get,
+    new_request,
+    own_context,
+    put,
+    running,
+    settings,
+)
 from zdynamo.messages import (
     Absent,
     DescribeCluster,
@@ -231,6 +242,7 @@ def test_a_node_that_has_not_joined_refuses_and_says_so() -> None:
         cluster = Cluster(context, "")
         cluster.start("a", settings("inproc://a", "inproc://nobody-client"))
         with cluster.client("a") as client:
+            eventually(client.topology)
             refused = client.ask(put(b"k"))
 
         cluster.stop_all()
@@ -243,6 +255,7 @@ def test_a_forming_cluster_refuses_data_until_its_members_are_there() -> None:
     with own_context() as context:
         cluster = Cluster(context, "a", min_members=2)
         with cluster.client("a") as client:
+            eventually(client.topology)
             refused = client.ask(put(b"k"))
             cluster.start("b", settings("inproc://b", cluster.address("a"), min_members=2))
             cluster.wait_until_formed()
@@ -258,6 +271,7 @@ def test_a_node_alone_takes_data_at_its_first_put() -> None:
     with own_context() as context:
         cluster = Cluster(context, "a", min_members=1)
         with cluster.client("a") as client:
+            eventually(client.topology)
             absent = client.ask(get(b"k"))
             done = client.ask(put(b"k", b"v"))
             found = client.ask(get(b"k"))

@@ -2,7 +2,7 @@
 
 import zmq
 
-from zdynamo.threads.channel import Socket
+from zdynamo.threads.channel import Socket, offer
 
 
 def pump(border: Socket, channel: Socket, control: Socket) -> None:
@@ -21,6 +21,8 @@ FAREWELL_MS = 200  # that answers on their way out have when the node stops
 
 
 def stop(control: Socket) -> None:
-    """Tell a pump to end; from the thread that owns the other end of its control channel."""
-    control.send(b"TERMINATE")
-    control.close(FAREWELL_MS)
+    """Tell a pump to end; from the thread that owns the other end of its control channel.
+
+    Close that end only when the pump has ended: one that loses its control channel may sleep for ever.
+    """
+    offer(control, [b"TERMINATE"])  # nobody is there if it has ended by itself

@@ -59,6 +59,7 @@ class Server:
         self._name = config.node.name or self.addresses.client
         self._log = Log(self._name)
         self._threads: list[threading.Thread] = []
+        self._pump_controls: list[Socket] = []
         self._made: list[Socket] = []  # to close should the start fail; their threads close them otherwise
         channels = self._channels = Channels(self.context, uuid.uuid4().hex)
         self._orders, self._orders_source = channels.pipe("orders")
@@ -105,8 +106,9 @@ class Server:
         mail_sink, mail = channels.pipe("mail")
         views_sink, views = channels.slot("views")
         evidence_sink, evidence = channels.pipe("evidence")
-        self._stop_clients, stop_clients = channels.control("stop-clients")
-        self._stop_receive, stop_receive = channels.control("stop-receive")
+        clients_control, stop_clients = channels.control("stop-clients")
+        receive_control, stop_receive = channels.control("stop-receive")
+        self._pump_controls += (clients_control, receive_control)
         processor = Processor(
             node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence,
             orders=self._orders_source, drained=self._drained_sink,
@@ -149,7 +151,7 @@ class Server:
         self._order(STOP)
         self._drained.poll(DRAIN_MS + 100)
         time.sleep(FLUSH_S)
-        for control in (self._stop_clients, self._stop_receive):
+        for control in self._pump_controls:
             pumps.stop(control)
         for thread in self._threads[:PROCESS]:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -172,7 +174,7 @@ class Server:
 
     def _release(self) -> None:
         running = any(thread.is_alive() for thread in self._threads)
-        mine = (self._orders, self._ends, self._drained)
+        mine = (self._orders, self._ends, self._drained, *self._pump_controls)
         theirs = () if running else (self._orders_source, self._drained_sink, *self._made)
         for socket in (*mine, *theirs):
             socket.close(0)
