@@ -14,6 +14,7 @@ from zdynamo.messages import MemberState
 WINDOW = 100  # heartbeats remembered
 DEVIATION_MIN_MS = 100.0  # a machine that is busy for a moment is not dead
 PINGS_UNANSWERED = 4  # ping intervals without an answer that make a member suspect though its heartbeats come
+FIRST_CONTACT_MS = 2000  # that a member may take to answer its first ping: it, or this node, is just starting
 PHI_MAX = 300.0
 
 
@@ -37,6 +38,7 @@ class Liveness:
         self._sign_at_ms = now_ms  # last sign of life of any kind
         self._pong_at_ms = now_ms
         self._suspect_at_ms = now_ms
+        self._patience_ms = max(FIRST_CONTACT_MS, rhythms.probe_timeout_ms)  # with a suspect
         self._pinged_at_ms: int | None = None
         self.state: MemberState = "suspect"  # until it answers its first ping
 
@@ -76,9 +78,10 @@ class Liveness:
             unanswered = now_ms - self._pong_at_ms >= PINGS_UNANSWERED * self._rhythms.ping_ms
             if silent or unanswered:
                 self.state, self._suspect_at_ms = "suspect", now_ms
+                self._patience_ms = self._rhythms.probe_timeout_ms
                 self._pinged_at_ms = now_ms
                 return True
-        elif self.state == "suspect" and now_ms - self._suspect_at_ms >= self._rhythms.probe_timeout_ms:
+        elif self.state == "suspect" and now_ms - self._suspect_at_ms >= self._patience_ms:
             self.state = "down"
         if self._pinged_at_ms is None or now_ms - self._pinged_at_ms >= self._rhythms.ping_ms:
             self._pinged_at_ms = now_ms

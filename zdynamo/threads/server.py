@@ -27,6 +27,7 @@ from zdynamo.core.membership import Membership
 from zdynamo.core.membership_events import Kept, Profile
 from zdynamo.core.node import Node
 from zdynamo.core.settings import NodeLimits, Rhythms
+from zdynamo.errors import StoreError
 from zdynamo.messages import Addresses, Constants
 from zdynamo.partition import HASH_VERSION
 from zdynamo.storage import open_store
@@ -89,7 +90,7 @@ class Server:
             folder = DataFolder(Path(config.node.data))
             self._cleanup.callback(folder.close)
         kept = folder.load() if folder else Kept()
-        lost_disk = bool(kept.cluster) and folder is not None and not folder.store.exists()
+        lost_disk = bool(kept.cluster) and folder is not None and not folder.has_store
         store = open_store(config.storage, folder.store if folder else None)
         self._cleanup.callback(store.close)
         moment = now()
@@ -226,6 +227,8 @@ def _run(name: str, body: Callable[[], None], ending: Socket) -> None:
         body()
     except NodeFailed as failure:
         problem = str(failure)
+    except StoreError as error:
+        problem = str(error)
     except Exception as error:
         traceback.print_exc()
         problem = f"the thread {name} died of {type(error).__name__}: {error}"
