@@ -174,6 +174,10 @@ def test_a_dot_that_the_clock_comes_to_claim_leaves_the_cloud() -> None:
     assert join(clock, Clock(((1, 1, 4),))) == Clock(((1, 1, 4),))
 
 
+def test_equal_sets_of_dots_are_equal_clocks() -> None:
+    assert with_dots(Clock(((1, 1, 2),)), [(1, 1, 4), (1, 1, 3)]) == Clock(((1, 1, 4),))
+
+
 def test_merge_with_what_is_known_makes_no_new_record() -> None:
     old = write(EMPTY, NOTHING_SEEN, sibling((1, 1, 1)))
     new = write(old, old.clock, sibling((1, 1, 2)))
@@ -216,9 +220,20 @@ A, B = sibling((1, 1, 1)), sibling((2, 1, 1))
         Record(Clock((A.dot, B.dot)), (A, A)),
         Record(Clock((), (B.dot, A.dot)), (A,)),
         Record(Clock(((1, 1, 3),), ((1, 1, 2),)), (A,)),
+        Record(Clock(((1, 1, 3),), ((1, 1, 4),)), (A,)),
         Record(Clock((B.dot,)), (A,)),
     ],
-    ids=["entries", "entry twice", "actor twice", "siblings", "sibling twice", "cloud", "cloud in clock", "unseen"],
+    ids=[
+        "entries",
+        "entry twice",
+        "actor twice",
+        "siblings",
+        "sibling twice",
+        "cloud",
+        "cloud in clock",
+        "cloud next to clock",
+        "unseen",
+    ],
 )
 def test_bytes_that_are_not_canonical_are_refused(record: Record) -> None:
     with pytest.raises(Malformed):

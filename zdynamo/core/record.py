@@ -127,11 +127,18 @@ def shown(record: Record, wall_ms: int) -> list[Sibling]:
 
 
 def _clock(entries: Iterable[Dot], cloud: Iterable[Dot]) -> Clock:
+    """The one form of this set of dots: an entry reaches as far as it can, and the cloud holds what lies beyond."""
     highest = {(entry[0], entry[1]): entry for entry in sorted(entries)}  # the last of each actor and birth
     if not cloud:
         return Clock(tuple(highest.values()))
-    beyond = {dot for dot in cloud if highest.get(dot[:2], ()) < dot}
-    return Clock(tuple(highest.values()), tuple(sorted(beyond)))
+    beyond = []
+    for dot in sorted(set(cloud)):
+        entry = highest.get((dot[0], dot[1]))
+        if entry is None or entry[2] + 1 < dot[2]:
+            beyond.append(dot)
+        elif entry < dot:  # the next one
+            highest[dot[0], dot[1]] = dot
+    return Clock(tuple(highest.values()), tuple(beyond))
 
 
 def _check_canonical(record: Record) -> None:
