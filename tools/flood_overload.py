@@ -19,7 +19,6 @@ from zdynamo.messages import Topology
 
 IN_FLIGHT = 256
 CAPACITY_KEYS = 5_000
-CAPACITY_SECONDS = 5.0
 SAMPLE_SECONDS = 1.0
 EARLY_SECONDS = 10.0  # buffers fill; from then on memory is flat
 RSS_GROWTH_MAX = 16 * MIB
@@ -39,6 +38,7 @@ class OverloadPlan(Struct):
     seconds: float = 60.0
     times: float = 4.0
     generators: int = 2
+    capacity_s: float = 5.0  # of the measurement before
 
 
 class NodeUnderLoad(Struct):
@@ -75,7 +75,7 @@ def overload(cluster: Killable, plan: OverloadPlan) -> OverloadVerdict:
     topology = topology_of(cluster.addresses[0], deadline_ms=5000)
     with Load(topology, keys=CAPACITY_KEYS, value_bytes=100) as load:
         load.fill()
-        capacity = load.measure("put", IN_FLIGHT, seconds=CAPACITY_SECONDS).ops_s
+        capacity = load.measure("put", IN_FLIGHT, seconds=plan.capacity_s).ops_s
     with Client(*cluster.addresses, deadline_ms=PROBE_DEADLINE_MS) as client:
         normal_p99_ms = sorted(_probe(client) for _ in range(PROBES))[int(PROBES * 0.99)]
         nodes = watch(cluster)

@@ -1,0 +1,125 @@
+"""Real nodes are killed and stopped under load: service goes on, and what was acknowledged is there (DESIGN 3)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import chaos
+from chaos_ledger import Ledger
+from chaos_load import Worker
+from support.processes import Nodes, is_whole, kill, states_at, terminate, wait_until
+
+from zdynamo.cli.cluster import Child
+from zdynamo.client import Client
+
+STOPPED_WITHIN_SECONDS = 2.0
+WITHOUT_SERVICE_SECONDS_MAX = 1.0
+ENOUGH = 100  # writes, to mean something
+
+
+class Load:
+    """Four writers that note what they are told."""
+
+    def __init__(self, trio: list[Child]) -> None:
+        self._client = Client(*(node.address for node in trio), deadline_ms=2000)
+        self.ledger = Ledger()
+        self._workers = [Worker(number, self._client, self.ledger, 1, 0.002) for number in range(4)]
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """It runs for the length of the block, and has written enough before and in it."""
+        self.ledger.begin()
+        with chaos.working(self._workers):
+            self.wait_more()
+            yield
+        self.ledger.end()
+
+    def wait_more(self) -> None:
+        had = self.ledger.count("put", "ok")
+        wait_until(lambda: self.ledger.count("put", "ok") >= had + ENOUGH)
+
+    def verdict(self) -> chaos.Verdict:
+        """Every key is read from all its replicas."""
+        verdict = chaos.Verdict(seed=1, kills=0)
+        chaos.verify(self._workers, 3, verdict)
+        chaos.conclude(self.ledger, verdict)
+        self._client.close()
+        return verdict
+
+
+def test_puts_and_gets_go_on_through_every_remaining_node_when_one_is_killed(nodes: Nodes) -> None:
+    trio = nodes.trio()
+    with Client(trio[0].address) as client:
+        client.put("before", "kept")
+
+    kill(trio[2])
+
+    for node in trio[:2]:  # at once: nobody has noticed yet
+        with Client(node.address, deadline_ms=2000) as client:
+            for number in range(20):
+                client.put(f"{node.name}-{number}", number)
+                assert client.get(f"{node.name}-{number}").value == number
+            assert client.get("before").value == "kept"
+
+
+def test_a_killed_node_stops_service_for_less_than_a_second(nodes: Nodes) -> None:
+    trio = nodes.trio()
+    load = Load(trio)
+
+    with load.going_on():
+        kill(trio[1])
+        wait_until(lambda: states_at(trio[0]).get("b") == "down")
+        load.wait_more()
+        trio[1] = nodes.again(trio[1])
+        wait_until(lambda: all(is_whole(node, trio) for node in trio))
+
+    verdict = load.verdict()
+    assert verdict.holds and verdict.found == verdict.acknowledged
+    assert verdict.longest_without_service_of_one_worker_s < WITHOUT_SERVICE_SECONDS_MAX
+
+
+def test_a_killed_node_has_its_data_when_it_is_back(nodes: Nodes) -> None:
+    trio = nodes.trio()
+    with Client(trio[0].address) as client:
+        for number in range(ENOUGH):
+            client.put(f"key-{number}", number, w=3)
+    kill(trio[2])
+
+    trio[2] = nodes.again(trio[2])
+    wait_until(lambda: all(is_whole(node, trio) for node in trio))
+    kill(trio[0])
+    kill(trio[1])
+
+    with Client(trio[2].address) as client:  # its own copies: nobody else is there
+        assert [client.get(f"key-{number}", r=1).value for number in range(ENOUGH)] == list(range(ENOUGH))
+
+
+def test_sigterm_under_load_ends_a_node_in_time_and_loses_nothing(nodes: Nodes) -> None:
+    trio = nodes.trio()
+    load = Load(trio)
+
+    with load.going_on():
+        alone = terminate(trio[0])
+        load.wait_more()
+        others = [terminate(node) for node in trio[1:]]
+
+    for code, seconds in (alone, *others):
+        assert code == 0
+        assert seconds < STOPPED_WITHIN_SECONDS
+    trio = [nodes.again(node) for node in trio]
+    wait_until(lambda: all(is_whole(node, trio) for node in trio))
+    verdict = load.verdict()
+    assert verdict.holds and verdict.found == verdict.acknowledged
+
+
+def test_kill_of_all_three_under_load_loses_nothing(nodes: Nodes) -> None:
+    trio = nodes.trio()
+    load = Load(trio)
+
+    with load.going_on():
+        for node in trio:
+            kill(node)
+
+    trio = [nodes.again(node) for node in trio]
+    wait_until(lambda: all(is_whole(node, trio) for node in trio))
+    verdict = load.verdict()
+    assert verdict.holds and verdict.found == verdict.acknowledged

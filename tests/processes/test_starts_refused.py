@@ -1,0 +1,81 @@
+"""A node that cannot start says so in one line that names the key or path, and ends with 1."""
+
+from pathlib import Path
+
+import pytest
+from support.processes import Nodes, ended, is_whole, kill, members_of, wait_until
+
+
+@pytest.mark.parametrize(("option", "offset"), [("port", 0), ("peer_port", 1), ("gossip_port", 2)])
+def test_a_port_in_use_is_named(nodes: Nodes, option: str, offset: int) -> None:
+    running = nodes.start("a", 0, "--found", memory=True)
+    wait_until(lambda: bool(members_of(running)))
+
+    flag = f"--{option.replace('_', '-')}={running.port + offset}"
+    code, said = ended(nodes.start("b", 1, flag, memory=True))
+
+    assert code == 1
+    assert said == [
+        f"zdynamo: node.{option}: 127.0.0.1:{running.port + offset} is in use by another process: "
+        "stop it or choose another port"
+    ]
+    assert running.ended is None
+
+
+def test_a_data_folder_in_use_is_named(nodes: Nodes) -> None:
+    running = nodes.start("a", 0, "--found")
+    wait_until(lambda: bool(members_of(running)))
+
+    code, said = ended(nodes.start("b", 1, data=running.data))
+
+    assert code == 1
+    assert len(said) == 1
+    assert said[0].startswith(f"zdynamo: node.data: {running.data} is in use")
+    assert running.ended is None
+
+
+def test_a_data_folder_of_another_cluster_is_named_and_both_say_why(nodes: Nodes) -> None:
+    first = nodes.start("a", 0, "--found")
+    stranger = nodes.start("x", 1, "--found")
+    wait_until(lambda: is_whole(first, [first]) and is_whole(stranger, [stranger]))
+    kill(stranger)
+
+    code, said = ended(nodes.again(stranger, f"--seed={first.address}"))
+
+    assert code == 1
+    assert said[-1].startswith(f"zdynamo: node.data: {stranger.data} holds data of cluster ")
+    assert first.address in said[-1]
+    wait_until(lambda: "cluster.refused" in first.log.read_text())
+    assert is_whole(first, [first])
+
+
+@pytest.mark.parametrize("place", ["file/data", "file"])
+def test_an_unwritable_folder_is_named(nodes: Nodes, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    code, said = ended(nodes.start("a", 0, "--found", data=tmp_path / place))
+
+    assert code == 1
+    assert len(said) == 1
+    assert said[0].startswith(f"zdynamo: node.data: {tmp_path / place} ")
+
+
+def test_a_damaged_identity_is_named_and_left_as_it_is(nodes: Nodes, tmp_path: Path) -> None:
+    identity = tmp_path / "a" / "membership.json"
+    identity.parent.mkdir()
+    identity.write_text('{"node": 7')
+
+    code, said = ended(nodes.start("a", 0, "--found"))
+
+    assert code == 1
+    assert len(said) == 1
+    assert said[0].startswith(f"zdynamo: {identity} is damaged")
+    assert identity.read_text() == '{"node": 7'
+
+
+def test_an_address_beyond_loopback_needs_insecure(nodes: Nodes) -> None:
+    code, said = ended(nodes.start("a", 0, "--found", "--bind=0.0.0.0", memory=True))
+
+    assert code == 1
+    assert len(said) == 1
+    assert said[0].startswith("zdynamo: node.bind is 0.0.0.0, beyond loopback")

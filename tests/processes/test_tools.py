@@ -1,0 +1,86 @@
+"""The tools that prove the cluster, in a small size: they run, they end with a verdict, and it holds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import chaos
+import pytest
+from chaos_ledger import Book
+from flood_garbage import Garbage
+from flood_overload import OverloadPlan, overload
+from killable import Killable
+
+from zdynamo.core.context import encode_context
+from zdynamo.core.record import Clock
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Killable]:
+    with Killable(nodes=3, folder=tmp_path, memory=True) as started:
+        started.start_and_open()
+        yield started
+
+
+def test_three_kills_under_load_lose_nothing(tmp_path: Path) -> None:
+    with (tmp_path / "history.jsonl").open("w") as history:
+        verdict = chaos.run(chaos.Plan(kills=3, calm_s=0.5, dead_s=0.3), tmp_path, history=history)
+
+    assert verdict.failures == []
+    assert verdict.found == verdict.acknowledged > 500
+    assert len(verdict.detected_s) == len(verdict.rejoined_s) == 3
+    assert verdict.longest_without_service_s < 1.0
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) > verdict.acknowledged
+
+
+def test_garbage_on_every_port_is_counted_and_harmless(cluster: Killable) -> None:
+    verdict = Garbage(cluster, frames=3_000, seed=1).run()
+
+    assert verdict.problems == []
+    assert set(verdict.sent) == {"client", "peer", "gossip", "tcp"}
+    assert verdict.malformed_counted >= verdict.malformed_sent > 1_000
+
+
+def test_a_cluster_that_is_offered_four_times_what_it_can_serve_says_so_and_recovers(cluster: Killable) -> None:
+    verdict = overload(cluster, OverloadPlan(seconds=3.0, capacity_s=1.0))
+
+    assert verdict.problems == []
+    assert verdict.answers["Overloaded"] > 0 and verdict.answers["Done"] > 0
+
+
+def context(*entries: tuple[int, int, int]) -> bytes:
+    return encode_context(Clock(entries))
+
+
+def test_an_acknowledged_value_is_missed_unless_a_later_write_has_seen_it() -> None:
+    book = Book()
+    book.acknowledged(b"one", context((1, 1, 1)))
+    assert book.missing({b"one"}) == []
+    assert book.missing(set()) == [b"one"]
+
+    book.acknowledged(b"concurrent", context((2, 1, 1)))
+    assert book.missing({b"concurrent"}) == [b"one"]
+
+    book.acknowledged(b"over both", context((1, 1, 2), (2, 1, 1)))
+    assert book.missing({b"over both"}) == []
+    assert book.missing({b"one"}) == [b"over both"]
+
+
+def test_a_write_of_unknown_outcome_excuses_what_came_before_it_only_if_it_is_found() -> None:
+    book = Book()
+    book.acknowledged(b"one", context((1, 1, 1)))
+    book.unsure(b"two")
+
+    assert book.missing({b"two"}) == []
+    assert book.missing(set()) == [b"one"]
+
+    book.acknowledged(b"three", context((2, 1, 1)))
+
+    assert book.missing({b"two"}) == [b"three"]
+
+
+def test_what_is_found_although_nothing_was_written_is_a_phantom() -> None:
+    book = Book()
+    book.refused(b"never")
+
+    assert book.phantoms({b"never"}) == [b"never"]
+    assert book.phantoms({b"another"}) == []
