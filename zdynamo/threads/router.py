@@ -134,7 +134,7 @@ class Router:
                     offer(self._pub, [codec.encode(message)])
                 case NewView(view):
                     self._subscribe(view)
-                    self._views.send(codec.encode(view))
+                    offer(self._views, [codec.encode(view)])  # a slot takes it, unless nobody reads it any more
                 case Persist(kept):
                     self._keep(kept)
                 case AskSeed(address, cluster):

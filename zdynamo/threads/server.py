@@ -27,6 +27,7 @@ from zdynamo.core.membership import Membership
 from zdynamo.core.membership_events import Kept, Profile
 from zdynamo.core.node import Node
 from zdynamo.core.settings import NodeLimits, Rhythms
+from zdynamo.core.store import Store
 from zdynamo.errors import StoreError
 from zdynamo.messages import Addresses, Constants
 from zdynamo.partition import HASH_VERSION
@@ -44,6 +45,7 @@ SWITCH_INTERVAL_S = 0.0005  # the GIL goes from hand to hand this often: threads
 FILES = 65_536  # descriptors wanted; a connection is one, and out of them ZeroMQ's I/O thread spins
 PROCESS = 2  # its place among the threads, behind the pumps
 FLUSH_S = 0.02  # that the pumps have for the last answers of the processor
+CAUSE_MS = 200  # within which a thread that died says why, when others have ended for want of it
 STOP_S = 1.9  # for everything to end; afterwards the process ends anyway
 GC_THRESHOLD = 50_000  # allocations between collections: messages are many, short-lived, and hold no cycles
 
@@ -51,9 +53,13 @@ GC_THRESHOLD = 50_000  # allocations between collections: messages are many, sho
 class Server:
     """A running node. `start` returns when its sockets are bound; `wait` when it has ended."""
 
-    def __init__(self, config: Config, context: Context | None = None) -> None:
-        """`context`: shared by nodes in one process that talk over inproc. Raises: ConfigError, StoreDamaged."""
+    def __init__(self, config: Config, context: Context | None = None, store: Store | None = None) -> None:
+        """`context`: shared by nodes in one process that talk over inproc; `store`: instead of the configured engine.
+
+        Raises: ConfigError, StoreDamaged.
+        """
         self._config = config
+        self._store = store
         self._own_context = context is None
         self.context: Context = context or zmq.Context(io_threads=1)
         self.addresses = addresses_of(config)
@@ -91,7 +97,7 @@ class Server:
             self._cleanup.callback(folder.close)
         kept = folder.load() if folder else Kept()
         lost_disk = bool(kept.cluster) and folder is not None and not folder.has_store
-        store = open_store(config.storage, folder.store if folder else None)
+        store = self._store or open_store(config.storage, folder.store if folder else None)
         self._cleanup.callback(store.close)
         moment = now()
         node = Node(store=store, limits=_limits(config), random=random.Random(), now=moment, lost_disk=lost_disk)
@@ -141,16 +147,18 @@ class Server:
         poller.register(self._ends, zmq.POLLIN)
         if wake is not None:
             poller.register(wake, zmq.POLLIN)
-        for ready, _ in poller.poll():
-            if ready is self._ends:
-                name, problem = (part.decode() for part in self._ends.recv_multipart())
-                raise NodeFailed(problem or f"the thread {name} has ended")
+        if any(ready is self._ends for ready, _ in poller.poll()):
+            name, problem = (part.decode() for part in self._ends.recv_multipart())
+            while not problem and self._ends.poll(CAUSE_MS):  # it ended because another did, which says so next
+                problem = self._ends.recv_multipart()[1].decode()
+            raise NodeFailed(problem or f"the thread {name} has ended")
 
     def stop(self) -> None:
         """Finish what is in progress, end all threads, release everything. Raises: NodeFailed if a thread had died."""
         deadline = time.monotonic() + STOP_S
         self._order(STOP)
-        self._drained.poll(DRAIN_MS + 100)
+        if self._threads[PROCESS].is_alive():
+            self._drained.poll(DRAIN_MS + 100)
         time.sleep(FLUSH_S)
         for control in self._pump_controls:
             pumps.stop(control)
