@@ -99,8 +99,8 @@ class QuorumSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     replica_timeout_ms: Annotated[
         int,
         _option(
-            "Milliseconds after which a replica that has not answered counts as absent and the request goes on "
-            "without it.",
+            "Milliseconds within which a healthy replica answers. A node that a request was handed to has three times "
+            "as long before another is asked as well.",
             ge=1,
         ),
     ] = 100

@@ -48,7 +48,7 @@ def test_when_too_few_owners_know_the_quorum_is_not_met() -> None:
     node.hears("b", ReplicaFetched(fetch_of(begun), False, 0, b""))
     lost = node.hears("c", ReplicaFetched(fetch_of(begun), False, 0, b""))
 
-    assert answers(lost) == [QuorumNotMet(request_id(1), 2, 1, "2 replicas are being rebuilt and do not know")]
+    assert answers(lost) == [QuorumNotMet(request_id(1), 2, 1, "2 replicas have lost their copies and do not know")]
 
 
 def test_who_does_not_know_counts_beside_an_answer_that_found_the_key() -> None:

@@ -143,7 +143,7 @@ class Reads:
 
     def _give_up(self, operation: Read) -> list[Effect]:
         self._pending.drop(operation)
-        reason = f"{operation.unknown} replicas are being rebuilt and do not know" if operation.unknown else ""
+        reason = f"{operation.unknown} replicas have lost their copies and do not know" if operation.unknown else ""
         return [answer(operation.origin, QuorumNotMet(operation.request, operation.needed, operation.got, reason))]
 
 

@@ -39,9 +39,13 @@ class Connection(NamedTuple):
 class Sender:
     """Owns the DEALERs. `outbox` says whom to connect to and what to send; `evidence` tells who cannot be reached."""
 
-    def __init__(self, context: Context, *, routing_id: bytes, outbox: Socket, evidence: Socket) -> None:
+    def __init__(self, context: Context, *, boot: bytes, outbox: Socket, evidence: Socket) -> None:
+        """`boot`: of this process. Routing ids begin with it and are never used twice, or a ROUTER could take a
+        connection that is just closing for the one that has just been made.
+        """
         self._context = context
-        self._routing_id = routing_id
+        self._boot = boot
+        self._made = 0  # connections so far
         self._outbox = outbox
         self._evidence = evidence
         self._connections: dict[bytes, Connection] = {}
@@ -95,7 +99,8 @@ class Sender:
         for peer, target in wanted.items():
             if peer not in self._connections:
                 dealer = border(self._context, zmq.DEALER)
-                dealer.routing_id = self._routing_id
+                self._made += 1
+                dealer.routing_id = b"%s-%d" % (self._boot, self._made)
                 monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
                 monitor.linger = 0
                 dealer.connect(endpoint(target.address))

@@ -125,7 +125,7 @@ class Server:
             self.context, membership, pub=pub, sub=sub, commands=news, views=views_sink, mail=mail_sink,
             keep=folder.keep if folder else _forget, log=self._log,
         )  # fmt: skip
-        sending = Sender(self.context, routing_id=membership.boot.encode(), outbox=outbox, evidence=evidence_sink)
+        sending = Sender(self.context, boot=membership.boot.encode(), outbox=outbox, evidence=evidence_sink)
         for name, body in (
             ("clients", lambda: pumps.pump(clients, requests_sink, stop_clients)),
             ("receive", lambda: pumps.pump(peers, inbox_sink, stop_receive)),
