@@ -81,6 +81,7 @@ def arguments() -> argparse.Namespace:
     load.add_argument("--seconds", type=float, default=60.0, metavar="N", help="default %(default)s")
     load.add_argument("--times", type=float, default=4.0, metavar="N", help="of the capacity (default %(default)s)")
     load.add_argument("--generators", type=int, default=2, metavar="N", help="processes (default %(default)s)")
+    load.add_argument("--batch", type=int, default=16, metavar="N", help="requests a frame (default %(default)s)")
     for each in (garbage, load):
         each.add_argument("--storage", choices=("rocksdb", "memory"), default="memory", help="default %(default)s")
         each.add_argument("--seed", type=int, default=None, metavar="N", help="default: a random one")
@@ -101,7 +102,7 @@ def main() -> int:
             if given.flood == "garbage":
                 verdict: GarbageVerdict | OverloadVerdict = Garbage(cluster, given.frames, seed).run()
             else:
-                verdict = overload(cluster, OverloadPlan(given.seconds, given.times, given.generators))
+                verdict = overload(cluster, OverloadPlan(given.seconds, given.times, given.generators, given.batch))
         except ZdynamoError as error:
             note(f"no verdict: {error}")
             return 1

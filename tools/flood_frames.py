@@ -49,6 +49,13 @@ WRONG: list[Any] = [None, True, -1, 2**63, 1.5, "", "\ud7ff", b"", b"\xff" * 40,
 HUGE = [b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff"]
 FORGERIES = (Hello, Table, LayoutWanted)
 
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+READY = b"\x04\x1b\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+HUGE_FRAME = b"\x02" + (2**40).to_bytes(8, "big")
+LARGE_FRAME = b"\x02" + (10 * 2**20).to_bytes(8, "big")  # may be legal, but it never comes
+OPENINGS = (b"", b"GET / HTTP/1.1\r\n\r\n", GREETING[:11], GREETING, GREETING + READY + HUGE_FRAME,
+            GREETING + READY + LARGE_FRAME, GREETING + b"\x04\xff" * 20)  # fmt: skip
+
 Decode = Callable[[bytes], object]
 
 
@@ -103,6 +110,11 @@ def gossip_frames(topology: Topology, chance: random.Random) -> Iterator[bytes]:
     ]
     frames = [codec.encode(message) for message in whole]
     yield from (frame for frame in _broken(frames, chance) if not _forged(codec.decode_gossip, frame, topology))
+
+
+def tcp_opening(chance: random.Random) -> bytes:
+    """How a connection of raw TCP begins: noise, half a greeting, or a true greeting and what cannot be after it."""
+    return chance.choice(OPENINGS) + chance.randbytes(chance.randrange(500))
 
 
 def is_malformed(decode: Decode, frame: bytes) -> bool:

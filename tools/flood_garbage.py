@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import cycle, islice
 
 import zmq
-from flood_frames import client_frames, gossip_frames, is_malformed, peer_frames
+from flood_frames import client_frames, gossip_frames, is_malformed, peer_frames, tcp_opening
 from killable import READY_SECONDS, Killable, wait_until
 from msgspec import Struct, field
 from watching import MIB, Watched, watch
@@ -31,11 +31,6 @@ SHARE_TCP = 0.02
 TCP_HELD_MAX = 50  # connections that stay half-open
 COUNTERS = ("requests.malformed", "requests.refused", "requests.foreign", "frames.malformed", "frames.foreign",
             "frames.unexpected")  # fmt: skip
-
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
-READY = b"\x04\x1b\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
-HUGE_FRAME = b"\x02" + (2**40).to_bytes(8, "big")
-LARGE_FRAME = b"\x02" + (10 * MIB).to_bytes(8, "big")  # legal, but it never comes
 
 
 class NodeUnderGarbage(Struct):
@@ -148,8 +143,6 @@ class Garbage:
 
     def _connect(self, members: list[MemberRecord], connections: int) -> None:
         """Raw TCP: noise, half a greeting, and a true greeting with what cannot be after it."""
-        openings = (b"", b"GET / HTTP/1.1\r\n\r\n", GREETING[:11], GREETING, GREETING + READY + HUGE_FRAME,
-                    GREETING + READY + LARGE_FRAME, GREETING + b"\x04\xff" * 20)  # fmt: skip
         held: list[socket.socket] = []
         try:
             for _ in range(connections):
@@ -158,9 +151,8 @@ class Garbage:
                 host, _, port = place.rpartition(":")
                 opened = socket.create_connection((host, int(port)), timeout=5)
                 held.append(opened)
-                noise = self._chance.randbytes(self._chance.randrange(500))
                 with suppress(OSError):  # it has hung up already
-                    opened.sendall(self._chance.choice(openings) + noise)
+                    opened.sendall(tcp_opening(self._chance))
                 if len(held) > TCP_HELD_MAX:
                     held.pop(0).close()
         finally:

@@ -16,8 +16,7 @@ BUCKET = "flood"
 KEYS = 5_000
 VALUE = os.urandom(100)
 DEADLINE_MS = 1000
-ROUND_SECONDS = 0.005  # what is due in this time travels together, in frames of at most
-FRAME_REQUESTS = 16
+ROUND_SECONDS = 0.005  # what is due in this time travels together
 LATE_SECONDS = 2.0  # that answers may still come after the last request
 
 
@@ -30,8 +29,11 @@ class Offered(Struct):
     retry_after_ms: list[int] = field(default_factory=list)  # lowest and highest told
 
 
-def generate(topology: Topology, rate: float, seconds: float, report: Connection) -> None:
-    """The whole life of the process: says `None` when it stops sending, and an `Offered` when it stops listening."""
+def generate(topology: Topology, rate: float, seconds: float, batch: int, report: Connection) -> None:
+    """The whole life of the process: says `None` when it stops sending, and an `Offered` when it stops listening.
+
+    `batch`: requests that travel in one frame.
+    """
     offered, answers, retries = Offered(), Counter[str](), set[int]()
     with zmq.Context() as context:
         dealers = {view.record.id: _dealer(context, view.record.addresses.client) for view in topology.members}
@@ -43,7 +45,7 @@ def generate(topology: Topology, rate: float, seconds: float, report: Connection
         due = 0
         while (elapsed := time.perf_counter() - began) < seconds:
             wanted = int(rate * elapsed) - due
-            _offer(topology.cluster, plan, due, wanted, dealers, offered)
+            _offer(_puts(topology.cluster, plan, due, wanted), batch, dealers, offered)
             due += wanted
             _listen(poller, began + elapsed + ROUND_SECONDS, answers, retries)
         report.send(None)
@@ -63,23 +65,21 @@ def _plan(topology: Topology) -> list[tuple[bytes, str]]:
     return [(key, topology.owners[partition_of(BUCKET.encode(), key, count)][0]) for key in keys]
 
 
-def _offer(
-    cluster: str,
-    plan: list[tuple[bytes, str]],
-    first: int,
-    count: int,
-    dealers: dict[str, "zmq.Socket[bytes]"],
-    offered: Offered,
-) -> None:
-    batches: dict[str, list[Put]] = {}
+def _puts(cluster: str, plan: list[tuple[bytes, str]], first: int, count: int) -> dict[str, list[Put]]:
+    """By owner."""
+    puts: dict[str, list[Put]] = {}
     prefix = os.urandom(8)
     for number in range(first, first + count):
         key, owner = plan[number % KEYS]
         put = Put(prefix + number.to_bytes(8, "big"), cluster, DEADLINE_MS, BUCKET, key, VALUE, "")
-        batches.setdefault(owner, []).append(put)
-    for owner, batch in batches.items():
-        for at in range(0, len(batch), FRAME_REQUESTS):
-            part = batch[at : at + FRAME_REQUESTS]
+        puts.setdefault(owner, []).append(put)
+    return puts
+
+
+def _offer(puts: dict[str, list[Put]], batch: int, dealers: dict[str, "zmq.Socket[bytes]"], offered: Offered) -> None:
+    for owner, all_of_it in puts.items():
+        for at in range(0, len(all_of_it), batch):
+            part = all_of_it[at : at + batch]
             try:
                 dealers[owner].send(encode(part), zmq.NOBLOCK)
                 offered.sent += len(part)

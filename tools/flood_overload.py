@@ -38,6 +38,7 @@ class OverloadPlan(Struct):
     seconds: float = 60.0
     times: float = 4.0
     generators: int = 2
+    batch: int = 16  # requests a frame
     capacity_s: float = 5.0  # of the measurement before
 
 
@@ -51,6 +52,8 @@ class NodeUnderLoad(Struct):
     cores: float
     pump_cores: float  # of the busier of the two pumps
     cores_after: float
+    threads: dict[str, float]  # cores that each kept busy while flooded
+    rss_mib: list[int]  # each second of the flood
 
 
 class OverloadVerdict(Struct):
@@ -105,7 +108,7 @@ def _start(topology: Topology, rate: float, plan: OverloadPlan) -> list[tuple[Ba
     context = multiprocessing.get_context("spawn")
     for _ in range(plan.generators):
         ours, theirs = context.Pipe(duplex=False)
-        arguments = (topology, rate / plan.generators, plan.seconds, theirs)
+        arguments = (topology, rate / plan.generators, plan.seconds, plan.batch, theirs)
         process = context.Process(target=generate, args=arguments, daemon=True)
         process.start()
         theirs.close()
@@ -169,6 +172,7 @@ def _recover(client: Client, limit_ms: float) -> float:
 def _judged(node: Watched, flood_samples: int) -> NodeUnderLoad:
     flood, (quiet, end) = node.samples[:flood_samples], node.samples[-2:]
     early = [sample.rss_bytes for sample in flood if sample.at_s - flood[0].at_s <= EARLY_SECONDS]
+    threads = {name: thread_cores(flood[0], flood[-1], name) for name in flood[-1].threads_cpu_s}
     late = [sample.rss_bytes for sample in flood[len(early) :]]
     return NodeUnderLoad(
         node.name,
@@ -178,8 +182,10 @@ def _judged(node: Watched, flood_samples: int) -> NodeUnderLoad:
         rss_peak=max(late, default=max(early)),
         rss_after=end.rss_bytes,
         cores=cores_used(flood[0], flood[-1]),
-        pump_cores=max(thread_cores(flood[0], flood[-1], pump) for pump in ("clients", "receive")),
+        pump_cores=max(threads.get(pump, 0.0) for pump in ("clients", "receive")),
         cores_after=cores_used(quiet, end),
+        threads={name: round(cores, 3) for name, cores in threads.items()},
+        rss_mib=[sample.rss_bytes // MIB for sample in flood],
     )
 
 
