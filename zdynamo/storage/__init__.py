@@ -8,9 +8,13 @@ from zdynamo.storage.memory import MemoryStore
 
 
 def open_store(settings: StorageSettings, folder: Path | None) -> Store:
-    """The engine of the settings. Raises: StoreDamaged, ConfigError."""
-    if folder is None or settings.engine == "memory":
-        return MemoryStore()
-    from zdynamo.storage.rocksdb import RocksStore
+    """The engine that the settings name; `folder` is its own, and not needed for `memory`.
 
-    return RocksStore(settings, folder)
+    Raises: ConfigError if the folder cannot be used, StoreDamaged.
+    """
+    if settings.engine == "memory":
+        return MemoryStore()
+    from zdynamo.storage.rocksdb import RocksStore  # loaded only where it is used: 4 MB
+
+    assert folder is not None
+    return RocksStore(folder, durability=settings.durability, disk_free_min=settings.disk_free_min)

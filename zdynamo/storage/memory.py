@@ -1,4 +1,4 @@
-"""Records in a dictionary: as fast as it gets, and gone with the process."""
+"""The engine that keeps records in a dictionary, as long as the process lives."""
 
 from collections.abc import Iterator
 
@@ -6,18 +6,20 @@ from zdynamo.core.store import OWN_KEYS
 
 
 class MemoryStore:
-    """The store protocol over two dictionaries: what is committed, and what is staged."""
+    """For caches and tests. To the cluster, a restart is a lost disk."""
 
     engine = "memory"
     durability = "never"
     durable = False
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, bytes] = {}
-        self._staged: dict[bytes, bytes | None] = {}
+        self._committed: dict[bytes, bytes] = {}
+        self._staged: dict[bytes, bytes | None] = {}  # None: deleted
 
     def get(self, key: bytes) -> bytes | None:
-        return self._staged[key] if key in self._staged else self._kept.get(key)
+        if key in self._staged:
+            return self._staged[key]
+        return self._committed.get(key)
 
     def put(self, key: bytes, value: bytes, *, synced: bool = False) -> None:
         self._staged[key] = value
@@ -28,17 +30,17 @@ class MemoryStore:
     def commit(self) -> None:
         for key, value in self._staged.items():
             if value is None:
-                self._kept.pop(key, None)
+                self._committed.pop(key, None)
             else:
-                self._kept[key] = value
+                self._committed[key] = value
         self._staged.clear()
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(key for key in self._kept if start <= key < end):
-            yield key, self._kept[key]
+        """Sorts what lies between at the first pair, which takes about 0.1 us for each key in the store."""
+        yield from sorted(pair for pair in self._committed.items() if start <= pair[0] < end)
 
     def has_records(self) -> bool:
-        return any(key < OWN_KEYS for key in self._kept)
+        return any(key < OWN_KEYS for key in self._committed)
 
     def sync(self) -> None:
         """Nothing outlives the process."""
@@ -47,4 +49,4 @@ class MemoryStore:
         return True
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Nothing is held but memory."""
