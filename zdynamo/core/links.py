@@ -29,6 +29,7 @@ class Link:
     """What has been said between this node and a peer."""
 
     epoch: int = 0  # of the peer, as far as known
+    connected: int = 0  # the epoch that our connection was made for
     heard: int = 0  # the epoch of the peer's last Hello
     greeted: int = 0  # the epoch that our last Hello went to
     greeted_at_ms: int = -HELLO_EVERY_MS
@@ -67,7 +68,8 @@ class Links:
                 continue
             link = self._links.setdefault(peer, Link())
             link.epoch = max(link.epoch, member.record.epoch)
-            if link.greeted < link.epoch:
+            if link.connected < member.record.epoch or link.greeted < link.epoch:
+                link.connected = member.record.epoch
                 effects.append(self.greet(peer, placement, now_ms))
         return effects
 
@@ -100,8 +102,8 @@ class Links:
             return []
         link = self._links.setdefault(sender, Link())
         link.epoch = link.heard = max(link.epoch, hello.member.epoch)
-        if hello.heard_epoch == placement.view.me.epoch or sender not in placement.members:
-            return []
+        if hello.heard_epoch == placement.view.me.epoch or link.connected < link.epoch:
+            return []  # a process that is new to us is greeted when the connection to it is made
         if link.greeted == link.epoch and now_ms - link.greeted_at_ms < HELLO_EVERY_MS:
             return []
         return [self.greet(sender, placement, now_ms)]
