@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 NodeId = str  # 16 hex digits, made once and kept in the data folder
-Dot = tuple[int, int, int]  # (node actor, birth, counter): one write (DESIGN 4.2)
+Dot = tuple[int, int, int]  # (node actor, birth, counter): one write
 RequestId = Annotated[bytes, Meta(min_length=16, max_length=16)]  # 8 random bytes of the client, 8 of its counter
 
 PROTOCOL_LOWEST = 1

@@ -1,4 +1,4 @@
-"""What a broken or hostile peer sends is turned down and never hurts the node (DESIGN 2.6)."""
+"""What a broken or hostile peer sends is turned down and never hurts the node."""
 
 import pytest
 from support.nodes import LoneNode, sent

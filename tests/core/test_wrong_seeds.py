@@ -1,4 +1,4 @@
-"""A seed of another cluster stops a start, and never a node that is where it belongs (DESIGN 4.6)."""
+"""A seed of another cluster stops a start, and never a node that is where it belongs."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Real nodes are killed and stopped under load: service goes on, and what was acknowledged is there (DESIGN 3)."""
+"""Real nodes are killed and stopped under load: service goes on, and what was acknowledged is there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Real nodes find each other, notice who is gone, and know again who comes back (DESIGN 4.6)."""
+"""Real nodes find each other, notice who is gone, and know again who comes back."""
 
 from pathlib import Path
 

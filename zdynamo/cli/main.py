@@ -1,4 +1,4 @@
-"""The `zdynamo` program: its verbs, and how every failure becomes one line and an exit code (DESIGN 2.5)."""
+"""The `zdynamo` program: its verbs, and how every failure becomes one line and an exit code."""
 
 import os
 import sys

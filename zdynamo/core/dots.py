@@ -1,4 +1,4 @@
-"""Dots that are unique, and hybrid logical time (DESIGN 4.2).
+"""Dots that are unique, and hybrid logical time.
 
 A dot is `(actor, birth, counter)`. The actor is drawn afresh at each start, so that a restored copy can never repeat a
 dot. Counters are node-wide and come from blocks that are reserved on disk, fsynced, before they are used.

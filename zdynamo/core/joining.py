@@ -1,4 +1,4 @@
-"""How a node without a cluster comes to one: by its seeds, by being known, or by founding (DESIGN 4.6)."""
+"""How a node without a cluster comes to one: by its seeds, by being known, or by founding."""
 
 from msgspec import Struct
 

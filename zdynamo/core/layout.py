@@ -1,4 +1,4 @@
-"""Layouts: numbered sets of the members that own data; equal ones have equal digests (DESIGN 4.7)."""
+"""Layouts: numbered sets of the members that own data; equal ones have equal digests."""
 
 from collections.abc import Iterable
 from itertools import pairwise

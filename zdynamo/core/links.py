@@ -1,4 +1,4 @@
-"""Who may talk to this node: the handshake of each epoch with each peer (DESIGN 2.6).
+"""Who may talk to this node: the handshake of each epoch with each peer.
 
 A frame says who it is from and for. Who is not the addressee, or has no Hello from that sender's epoch, drops it and
 says Hello; who is of another cluster, or speaks no common version, is told so.

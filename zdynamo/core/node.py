@@ -1,4 +1,4 @@
-"""The whole protocol of one node, pure: `step(event, now)` returns the effects (paper 4, DESIGN 2.2).
+"""The whole protocol of one node, pure: `step(event, now)` returns the effects (paper 4).
 
 The threads and the simulator drive it alike: they step it with what has arrived, commit the store once, call
 `committed` (or `abandon`), and only then carry the effects out.

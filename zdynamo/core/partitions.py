@@ -1,4 +1,4 @@
-"""What this node remembers of each partition beside its records: is it settled? (DESIGN 4.3)
+"""What this node remembers of each partition beside its records: is it settled?
 
 An owner that has lost its disk, or took over the id of a member whose data it does not have, is unsettled: where it has
 nothing it answers *don't know*, until it has compared the partition with enough other owners.

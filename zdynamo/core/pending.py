@@ -1,4 +1,4 @@
-"""Which requests this node is working on, until when, and how many bytes they keep in flight (DESIGN 2.6).
+"""Which requests this node is working on, until when, and how many bytes they keep in flight.
 
 An operation stays after its answer until every replica asked has been heard or its deadline has passed: what a slow
 peer has not answered is known, and bounded.

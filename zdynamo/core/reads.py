@@ -1,7 +1,7 @@
 """Coordinating a read: ask the owners, merge what they hold, answer at R (paper 4.5).
 
 *Absent* needs R owners that are settled for the partition. Who has nothing and is not settled answers *don't know*,
-which counts only beside an answer that found the key, and never when primary owners are demanded (DESIGN 4.3).
+which counts only beside an answer that found the key, and never when primary owners are demanded.
 """
 
 from collections.abc import Callable

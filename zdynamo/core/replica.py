@@ -1,7 +1,7 @@
 """What this node stores for others: read a copy, merge a record into it (paper 4.3).
 
 On disk a copy is `[birth: 8 bytes][record]`. The birth is the counter at which this node first minted in this copy; a
-copy that is dropped takes its birth along, so that an actor never claims what it has forgotten (DESIGN 4.2).
+copy that is dropped takes its birth along, so that an actor never claims what it has forgotten.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """A client's request, from admission to whoever coordinates it (paper 4.5).
 
 A put or delete is coordinated by an owner of the key, a get where it arrives. While there is no layout, the founder
-alone decides on the first, when there is data to take (DESIGN 4.1).
+alone decides on the first, when there is data to take.
 """
 
 from collections import defaultdict

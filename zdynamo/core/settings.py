@@ -4,7 +4,7 @@ from msgspec import Struct
 
 
 class NodeLimits(Struct, frozen=True, kw_only=True):
-    """Defaults of requests, and what a node takes at most (DESIGN 5)."""
+    """Defaults of requests, and what a node takes at most."""
 
     r: int = 2
     w: int = 2
@@ -21,7 +21,7 @@ class NodeLimits(Struct, frozen=True, kw_only=True):
 
 
 class Rhythms(Struct, frozen=True, kw_only=True):
-    """The membership's intervals (DESIGN 4.6)."""
+    """The membership's intervals."""
 
     heartbeat_ms: int = 200
     ping_ms: int = 500

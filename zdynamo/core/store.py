@@ -1,4 +1,4 @@
-"""What the core needs of a storage engine (DESIGN 4.8)."""
+"""What the core needs of a storage engine."""
 
 from collections.abc import Iterator
 from typing import Protocol

@@ -1,7 +1,7 @@
 """Coordinating a write: mint a dot, store it here, send the record to the other owners, answer at W (paper 4.5).
 
 A put without a context overwrites what its coordinator knows. Replicas say what they hold beyond it; if the first W
-name anything, the coordinator writes once more over that before it answers (DESIGN 4.2).
+name anything, the coordinator writes once more over that before it answers.
 """
 
 from msgspec.structs import replace

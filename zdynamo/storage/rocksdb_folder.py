@@ -25,11 +25,9 @@ def open_database(folder: Path) -> Rdict:
     try:
         if not folder.exists() or not any(folder.iterdir()):
             _create(folder)
-        if not (folder / "CURRENT").exists():  # RocksDB would begin an empty store in its place
-            raise StoreDamaged(f"{folder} is damaged (CURRENT is missing): {remedy(folder)}")
         boot = BOOT_ID.read_text() if BOOT_ID.exists() else ""
         known = (folder / BOOT_FILE).read_text() if (folder / BOOT_FILE).exists() else ""
-        database = _open(folder, rebooted=not boot or boot != known)
+        database = _open(folder, _options(rebooted=not boot or boot != known))
         (folder / BOOT_FILE).write_text(boot)
     except OSError as error:
         raise _unusable(folder, error.strerror or str(error)) from None
@@ -49,7 +47,9 @@ def _create(folder: Path) -> None:
     if draft.exists():
         shutil.rmtree(draft)
     draft.mkdir(parents=True)
-    _open(draft, rebooted=False).close()
+    options = _options(rebooted=False)
+    options.create_if_missing(True)
+    _open(draft, options).close()
     draft.rename(folder)
     parent = os.open(folder.parent, os.O_RDONLY)
     try:
@@ -58,9 +58,9 @@ def _create(folder: Path) -> None:
         os.close(parent)
 
 
-def _open(folder: Path, *, rebooted: bool) -> Rdict:
+def _open(folder: Path, options: Options) -> Rdict:
     try:
-        return Rdict(str(folder), _options(rebooted=rebooted), access_type=AccessType.read_write())
+        return Rdict(str(folder), options, access_type=AccessType.read_write())
     except Exception as error:  # rocksdict raises nothing narrower
         reason = " ".join(str(error).split())
         if any(cause in reason for cause in UNUSABLE):
@@ -70,6 +70,7 @@ def _open(folder: Path, *, rebooted: bool) -> Rdict:
 
 def _options(*, rebooted: bool) -> Options:
     options = Options(raw_mode=True)
+    options.create_if_missing(False)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
     options.set_max_background_jobs(2)  # one flush, one compaction

@@ -1,4 +1,4 @@
-"""A cluster on one thread: the same `Node.step` and `Membership.step` as in production, with virtual time (DESIGN 6).
+"""A cluster on one thread: the same `Node.step` and `Membership.step` as in production, with virtual time.
 
 Everything follows from the seed: delays, losses, duplicates, and what the nodes draw. The wire codec is in the loop.
 """

@@ -1,4 +1,4 @@
-"""The process thread: owns the node and its store. Drain, step each, commit once, send (DESIGN 2.3).
+"""The process thread: owns the node and its store. Drain, step each, commit once, send.
 
 Nothing is acknowledged before it is as durable as configured; one commit serves a whole batch; all messages to one peer
 of one round travel as one ZeroMQ message. The thread sleeps until the next message or the next deadline.

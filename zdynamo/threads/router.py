@@ -1,4 +1,4 @@
-"""The router thread: owns the membership, PUB, SUB, and the connections to seeds (DESIGN 2.1)."""
+"""The router thread: owns the membership, PUB, SUB, and the connections to seeds."""
 
 import os
 from collections.abc import Callable

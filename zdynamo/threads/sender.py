@@ -1,4 +1,4 @@
-"""The send thread: one DEALER a peer, never waiting for any of them (DESIGN 2.1)."""
+"""The send thread: one DEALER a peer, never waiting for any of them."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""One node: makes its sockets and channels, starts its threads, and stops them in order (DESIGN 2.1).
+"""One node: makes its sockets and channels, starts its threads, and stops them in order.
 
 A thread that dies takes the node down, loudly. Stopping begins at the source: the processor finishes what is in
 progress, the pumps end, then each thread runs dry and closes the next.
