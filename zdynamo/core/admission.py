@@ -5,6 +5,8 @@ from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Delete, Get, Put, Refused
 from zdynamo.partition import BUCKET_BYTES_MAX
 
+ATTEMPTS_MAX = 1_000_000  # forwarding raises it, and it has to stay a number that can be sent
+
 
 def refusal(message: Get | Put | Delete, placement: Placement, limits: NodeLimits) -> Refused | None:
     """None: take it."""
@@ -30,6 +32,6 @@ def _reason(message: Get | Put | Delete, placement: Placement, limits: NodeLimit
             return f"{name} is {value}: use 1 to {n}, the number of copies, or 0 for the default"
     if isinstance(message, Put) and len(message.value) > limits.value_bytes_max:
         return f"the value has {len(message.value)} bytes: use at most {limits.value_bytes_max}"
-    if not isinstance(message, Get) and message.attempt < 1:
-        return f"attempt is {message.attempt}: count from 1"
+    if not isinstance(message, Get) and not 1 <= message.attempt <= ATTEMPTS_MAX:
+        return f"attempt is {message.attempt}: count from 1 to {ATTEMPTS_MAX}"
     return ""

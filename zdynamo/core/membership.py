@@ -1,4 +1,4 @@
-"""Who is a member, and is it there: explicit membership by gossip, liveness by opinion (paper 4.8, DESIGN 4.6).
+"""Who is a member, and is it there: explicit membership by gossip, liveness by opinion (paper 4.8).
 
 `Membership.step` is pure, like the node's, and belongs to the router thread. PUB/SUB is a hint, the streams are the
 truth: a differing digest in a heartbeat, and a slow timer, exchange whole tables over the streams.
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from zdynamo.core.detector import Liveness
 from zdynamo.core.events import Noted, Now, Randomness
 from zdynamo.core.joining import Joining
-from zdynamo.core.layout import make_layout
+from zdynamo.core.layout import is_genuine, make_layout
 from zdynamo.core.membership_events import (
     AskSeed,
     Fail,
@@ -29,7 +29,7 @@ from zdynamo.core.membership_events import (
     Ticked,
 )
 from zdynamo.core.settings import Rhythms
-from zdynamo.core.table import MemberTable
+from zdynamo.core.table import MemberTable, is_sound
 from zdynamo.messages import (
     Gossip,
     Heartbeat,
@@ -208,7 +208,7 @@ class Membership:
         return []
 
     def _heard_stranger(self, cluster: str, message: object) -> list[MembershipEffect]:
-        """A cluster that knows this address: whoever has nothing of his own joins it (DESIGN 4.6)."""
+        """A cluster that knows this address: whoever has nothing of his own joins it."""
         if not isinstance(message, Hello) or message.to_address != self._profile.addresses.client:
             return []
         alone = self._layout is None and len(self._table.members) <= 1
@@ -223,9 +223,10 @@ class Membership:
         news = self._table.merge(record for record in records if record.id != self._id)
         effects: list[MembershipEffect] = []
         for record in records:
-            if record.id == self._id:
+            if record.id == self._id and is_sound(record):
                 effects += self._saw_myself(record, now)
-        decided = layout is not None and (self._layout is None or layout.number > self._layout.number)
+        newer = self._layout is None or (layout is not None and layout.number > self._layout.number)
+        decided = layout is not None and newer and is_genuine(layout)
         if decided:
             self._layout = layout
         if news or decided:
@@ -240,8 +241,11 @@ class Membership:
             return [
                 Fail("this node has been removed from the cluster: start it with an empty data folder to join anew")
             ]
-        if record.version < me.version or record.boot == me.boot:
+        mine = record.boot == me.boot
+        if record.version < me.version or (mine and record.version == me.version):
             return []
+        if mine:  # nobody has ever said this: say what is true above it
+            return self._publish_me(record.version, now)
         self._twin_sightings += 1
         later = (record.started_ms, record.boot) < (me.started_ms, me.boot)
         if self._twin_sightings >= TWIN_SIGHTINGS and later:

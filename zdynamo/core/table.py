@@ -7,6 +7,10 @@ import xxhash
 
 from zdynamo.messages import MemberRecord, NodeId
 
+MEMBERS_MAX = 1_000  # records kept, removed ones too; beyond, nobody new is taken in
+FIGURE_MAX = 2**53  # of versions and epochs, which their owner must be able to raise
+WEIGHT_MAX = 1_000
+
 
 class MemberTable:
     """Records by id, removed ones too: nobody comes back by gossip."""
@@ -17,12 +21,13 @@ class MemberTable:
 
     def merge(self, records: Iterable[MemberRecord]) -> list[MemberRecord]:
         """The records that were news."""
-        news = [record for record in records if self._is_news(record)]
-        for record in news:
-            self._records[record.id] = record
+        news: dict[NodeId, MemberRecord] = {}
+        for record in records:
+            if self._is_news(record):
+                self._records[record.id] = news[record.id] = record
         if news:
             self.digest = self._digest()
-        return news
+        return list(news.values())
 
     def get(self, node: NodeId) -> MemberRecord | None:
         return self._records.get(node)
@@ -43,10 +48,18 @@ class MemberTable:
 
     def _is_news(self, record: MemberRecord) -> bool:
         known = self._records.get(record.id)
-        return known is None or _rank(record) > _rank(known)
+        if known is None:
+            return is_sound(record) and len(self._records) < MEMBERS_MAX
+        return _rank(record) > _rank(known) and is_sound(record)
 
     def _digest(self) -> int:
         return xxhash.xxh3_64_intdigest(msgspec.msgpack.encode([_rank(record) for record in self.all]))
+
+
+def is_sound(record: MemberRecord) -> bool:
+    """Whether a member can say this of itself; anything else is not believed."""
+    figures = 0 < record.version < FIGURE_MAX and 0 < record.epoch < FIGURE_MAX
+    return figures and 0 < record.weight <= WEIGHT_MAX
 
 
 def _rank(record: MemberRecord) -> tuple[bool, int, int, str, str]:
