@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable
+from itertools import combinations, product
 
 import pytest
 import xxhash
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zdynamo.core.layout import make_layout
-from zdynamo.core.ring import Ring, owners
+from zdynamo.core.ring import Ring, _distance, _draw, owners
 from zdynamo.core.shares import due_shares, quotas
 from zdynamo.messages import Layout, LayoutMember, NodeId
 
@@ -142,6 +143,18 @@ def test_the_fourth_member_takes_a_quarter_and_hardly_anything_else_moves() -> N
 
     assert loads(after)[node(3)] == 192
     assert moved(before, after) == 192
+
+
+@given(st.lists(st.integers(1, 5), min_size=4, max_size=9))
+@settings(max_examples=20, deadline=None)
+def test_no_two_partitions_could_swap_owners_and_both_together_be_nearer(weights: list[int]) -> None:
+    owned = owners(layout([("", weight) for weight in weights]), 32, 3)
+    distance = {(node(i), partition): _distance(_draw(node(i), partition)) for i in range(9) for partition in range(32)}
+
+    for (one, group), (other, others) in combinations(enumerate(owned), 2):
+        for mine, theirs in product(set(group) - set(others), set(others) - set(group)):
+            now = distance[mine, one] * distance[theirs, other]
+            assert now <= distance[mine, other] * distance[theirs, one] * 1.000001
 
 
 def test_a_new_number_moves_nothing() -> None:

@@ -1,5 +1,6 @@
 """Both engines keep the store protocol; the one on disk keeps it across kills, full disks and damage."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,14 +203,33 @@ from zdynamo.storage.rocksdb import RocksStore
 
 store = RocksStore(Path(sys.argv[1]), durability=sys.argv[2], disk_free_min=0)
 for synced in (False, True, False):
-    print(f"commit synced={synced}", flush=True)
+    print("step", flush=True)
     store.put(b"key", b"value", synced=synced)
     store.commit()
-print("sync", flush=True)
-store.sync()
-store.sync()
+for _ in range(2):
+    print("step", flush=True)
+    store.sync()
 print("end", flush=True)
 """
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace shows what is fsynced")
+@pytest.mark.parametrize(
+    ("durability", "fsyncs"),
+    [("always", [1, 1, 1, 0, 0]), ("interval", [0, 1, 0, 1, 0]), ("never", [0, 1, 0, 0, 0])],
+)
+def test_commit_and_sync_fsync_as_configured_and_whenever_asked(
+    tmp_path: Path, durability: str, fsyncs: list[int]
+) -> None:
+    """Fsyncs of the log in: a commit, a commit with a synced write, a commit, a sync, a second sync."""
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-o", str(trace), "-e", "trace=fdatasync,write"]
+    subprocess.run([*command, sys.executable, "-c", SYNCS, str(tmp_path / "store"), durability], check=True)
+
+    steps = trace.read_text().partition('"end"')[0].split('"step"')[1:]
+
+    assert [step.count("fdatasync(") for step in steps] == fsyncs
+    assert ["key" in step for step in steps] == [True, True, True, False, False]  # handed to the system by each commit
 
 
 # on disk: trouble
@@ -316,6 +336,7 @@ def overwrite(path: Path, at: int, length: int) -> None:
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no CURRENT": lambda folder: (folder / "CURRENT").unlink(),
+    "tables only": lambda folder: [path.unlink() for path in folder.iterdir() if path.suffix != ".sst"],
     "no manifest": lambda folder: one(folder, "MANIFEST*").unlink(),
     "no table": lambda folder: one(folder, "*.sst").unlink(),
     "short table": lambda folder: one(folder, "*.sst").write_bytes(b""),
