@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO
 
 from chaos_ledger import Ledger
-from chaos_load import Worker
+from chaos_load import Worker, working
 from killable import READY_SECONDS, Child, Killable
 from msgspec import Struct, field
 
@@ -123,19 +123,6 @@ def victims(nodes: list[Child], kills: int, chance: random.Random) -> Iterator[C
         if done % len(nodes) == 0:
             order = chance.sample(nodes, len(nodes))
         yield order[done % len(nodes)]
-
-
-@contextmanager
-def working(workers: list[Worker]) -> Iterator[None]:
-    for worker in workers:
-        worker.start()
-    try:
-        yield
-    finally:
-        for worker in workers:
-            worker.stop()
-        for worker in workers:
-            worker.join()
 
 
 def verify(workers: list[Worker], copies: int, verdict: Verdict) -> None:

@@ -6,7 +6,8 @@ Each key has one writer. Deletes have keys of their own: put, then delete, then 
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from chaos_ledger import UNSURE, Book, Ledger
 
@@ -151,6 +152,19 @@ class Worker(threading.Thread):
                     return None
                 self._patience -= 1
                 time.sleep(AGAIN_SECONDS)
+
+
+@contextmanager
+def working(workers: list[Worker]) -> Iterator[None]:
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.join()
 
 
 def values_of(found: Value | object | None) -> set[bytes]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import chaos
 from chaos_ledger import Ledger
-from chaos_load import Worker
+from chaos_load import Worker, working
 from support.processes import Nodes, is_whole, kill, states_at, terminate, wait_until
 
 from zdynamo.cli.cluster import Child
@@ -28,7 +28,7 @@ class Load:
     def going_on(self) -> Iterator[None]:
         """It runs for the length of the block, and has written enough before and in it."""
         self.ledger.begin()
-        with chaos.working(self._workers):
+        with working(self._workers):
             self.wait_more()
             yield
         self.ledger.end()
