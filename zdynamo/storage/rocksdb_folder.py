@@ -8,7 +8,7 @@ from rocksdict import AccessType, BlockBasedOptions, Cache, DBRecoveryMode, Opti
 
 from zdynamo.errors import ConfigError, StoreDamaged
 
-WRITE_BUFFER_BYTES = 16 * 2**20
+WRITE_BUFFER_BYTES = 8 * 2**20
 WRITE_BUFFERS_MAX = 3  # one being written, others being flushed: at the bound writes wait
 BLOCK_CACHE_BYTES = 8 * 2**20  # with indices and filters; the page cache of the system is the larger one
 OPEN_FILES_MAX = 256
