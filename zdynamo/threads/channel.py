@@ -4,6 +4,7 @@ Each end has one owner thread. Along the flow a sender waits for room; against t
 offers and drops. A slot holds one message, in which the newer replaces the older.
 """
 
+import contextlib
 import socket as system
 from collections.abc import Iterator
 
@@ -101,6 +102,21 @@ def border(context: Context, kind: int, *, message_bytes_max: int = -1) -> Socke
 def endpoint(address: str) -> str:
     """`HOST:PORT`, or an endpoint with its scheme, as ZeroMQ takes it."""
     return address if "://" in address else f"tcp://{address}"
+
+
+def connect(socket: Socket, address: str) -> bool:
+    """False if it is no address: others may say what they like of where they are."""
+    try:
+        socket.connect(endpoint(address))
+    except zmq.ZMQError:
+        return False
+    return True
+
+
+def disconnect(socket: Socket, address: str) -> None:
+    """It may be gone already: an inproc pipe goes with whoever bound it."""
+    with contextlib.suppress(zmq.ZMQError):
+        socket.disconnect(endpoint(address))
 
 
 def bind(socket: Socket, option: str, address: str, host: str = "") -> None:

@@ -25,11 +25,12 @@ from zdynamo.core.membership_events import (
     Ticked,
 )
 from zdynamo.errors import Malformed
-from zdynamo.messages import DescribeCluster, NodeId, Refused, Topology, View
-from zdynamo.threads.channel import Context, Socket, border, endpoint, offer, waiting
+from zdynamo.messages import DescribeCluster, Refused, Topology, View
+from zdynamo.threads.channel import Context, Socket, border, connect, disconnect, offer, waiting
 from zdynamo.threads.clock import now
 from zdynamo.threads.log import Log
 
+SEEDS_MAX = 32  # connections to nodes that are asked for their topology; the oldest makes room
 SEED_HWM = 2  # questions that wait for a seed; beyond, it is asked again later anyway
 MESSAGES_MAX = 512  # taken from one socket in a row
 
@@ -69,7 +70,7 @@ class Router:
         self._mail = mail
         self._keep = keep
         self._log = log
-        self._subscribed: dict[NodeId, str] = {}
+        self._subscribed: set[str] = set()  # addresses
         self._seeds: dict[str, Socket] = {}
         self._poller = zmq.Poller()
         for socket in (sub, commands):
@@ -107,11 +108,14 @@ class Router:
                 message = codec.decode_gossip(parts[0])
             except Malformed:
                 self._log.seldom("warning", "gossip.malformed", {"bytes": len(parts[0])})
+                offer(self._mail, [b"gossip.malformed", b""])
                 continue
             self._step(Gossiped(message))
 
     def _hear_seed(self, dealer: Socket) -> None:
-        address = next(address for address, socket in self._seeds.items() if socket is dealer)
+        address = next((address for address, socket in self._seeds.items() if socket is dealer), None)
+        if address is None:  # it has just made room
+            return
         for parts in waiting(dealer, MESSAGES_MAX):
             try:
                 answers = codec.decode_answers(parts[-1])
@@ -145,26 +149,23 @@ class Router:
                     raise NodeFailed(reason)
 
     def _subscribe(self, view: View) -> None:
-        wanted = {
-            member.record.id: member.record.addresses.gossip
-            for member in view.members
-            if member.record.id != view.me.id
-        }
-        for node, address in list(self._subscribed.items()):
-            if wanted.get(node) != address:
-                self._sub.disconnect(endpoint(address))
-                del self._subscribed[node]
-        for node, address in wanted.items():
-            if node not in self._subscribed:
-                self._sub.connect(endpoint(address))
-                self._subscribed[node] = address
+        """One connection an address, however many members say that it is theirs."""
+        wanted = {member.record.addresses.gossip for member in view.members if member.record.id != view.me.id}
+        for address in self._subscribed - wanted:
+            disconnect(self._sub, address)
+        self._subscribed &= wanted
+        self._subscribed |= {address for address in wanted - self._subscribed if connect(self._sub, address)}
 
     def _ask(self, address: str, cluster: str) -> None:
         dealer = self._seeds.get(address)
         if dealer is None:
+            while len(self._seeds) >= SEEDS_MAX:
+                oldest = self._seeds.pop(next(iter(self._seeds)))
+                self._poller.unregister(oldest)
+                oldest.close(0)
             dealer = self._seeds[address] = border(self._context, zmq.DEALER)
             dealer.hwm = SEED_HWM
-            dealer.connect(endpoint(address))
+            connect(dealer, address)
             self._poller.register(dealer, zmq.POLLIN)
         offer(dealer, [codec.encode([DescribeCluster(os.urandom(16), cluster)])])
 

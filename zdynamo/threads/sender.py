@@ -6,7 +6,7 @@ import msgspec
 import zmq
 
 from zdynamo.messages import NodeId
-from zdynamo.threads.channel import Context, Socket, border, endpoint, offer, waiting
+from zdynamo.threads.channel import Context, Socket, border, connect, offer, waiting
 from zdynamo.threads.clock import now
 
 PEERS, FRAMES, STRANGER = b"p", b"f", b"s"
@@ -103,7 +103,7 @@ class Sender:
                 dealer.routing_id = b"%s-%d" % (self._boot, self._made)
                 monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
                 monitor.linger = 0
-                dealer.connect(endpoint(target.address))
+                connect(dealer, target.address)  # one that is not connected always has a full queue
                 self._connections[peer] = Connection(target, dealer, monitor)
                 self._monitored[monitor] = peer
                 self._poller.register(monitor, zmq.POLLIN)
@@ -126,10 +126,10 @@ class Sender:
         if len(self._strangers) >= STRANGERS_MAX:
             self._strangers.pop(0)[0].close(0)
         dealer = border(self._context, zmq.DEALER)
+        connect(dealer, address)
         try:
-            dealer.connect(endpoint(address))
             dealer.send(frame, zmq.NOBLOCK)
-        except zmq.ZMQError:
+        except zmq.Again:
             dealer.close(0)
             return
         self._strangers.append((dealer, now().monotonic_ms + STRANGER_MS))

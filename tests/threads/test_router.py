@@ -1,0 +1,197 @@
+"""The router thread: gossip in and out, views to whoever reads them, whatever strangers say."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import pytest
+import zmq
+
+from threads.clusters import WITHIN_S, eventually, own_context
+from zdynamo import codec
+from zdynamo.core.membership import Membership
+from zdynamo.core.membership_events import Heard, Kept, Profile
+from zdynamo.core.settings import Rhythms
+from zdynamo.messages import Addresses, Constants, Heartbeat, Hello, MemberRecord, Rumor, Table, View
+from zdynamo.partition import HASH_VERSION
+from zdynamo.threads import router
+from zdynamo.threads.channel import Channels, border, offer
+from zdynamo.threads.clock import now
+from zdynamo.threads.log import Log
+from zdynamo.threads.router import STOP, Router
+
+CONSTANTS = Constants(16, 3, HASH_VERSION, 1, "")
+FAST = Rhythms(heartbeat_ms=10)
+
+
+class Routing:
+    """A running router thread of a node that founds at once, and a peer's PUB that it listens to."""
+
+    def __init__(self, context: zmq.Context[Any], keep: Any = None) -> None:
+        channels = Channels(context, "a")
+        self.commands, commands = channels.pipe("news")
+        views, self.views = channels.slot("views")
+        mail, self.mail = channels.pipe("mail")
+        pub, sub = border(context, zmq.PUB), border(context, zmq.SUB)
+        sub.setsockopt(zmq.SUBSCRIBE, b"")
+        pub.bind("inproc://a-gossip")
+        self.peer = border(context, zmq.PUB)
+        self.peer.bind("inproc://b-gossip")
+        self.listener = border(context, zmq.SUB)
+        self.listener.setsockopt(zmq.SUBSCRIBE, b"")
+        self.listener.connect("inproc://a-gossip")
+        profile = Profile(
+            name="a", addresses=Addresses("a:1", "a:2", "inproc://a-gossip", ""), zone="", weight=1, seeds=(),
+            found=True, constants=CONSTANTS,
+        )  # fmt: skip
+        membership = Membership(kept=Kept(), profile=profile, rhythms=FAST, random=Random(1), now=now())
+        routing = Router(
+            context, membership, pub=pub, sub=sub, commands=commands, views=views, mail=mail,
+            keep=keep or (lambda kept: None), log=Log("a"),
+        )  # fmt: skip
+        self.thread = threading.Thread(target=routing.run)
+        self.thread.start()
+        self.cluster = self.next_view().cluster
+
+    def next_view(self) -> View:
+        assert self.views.poll(int(WITHIN_S * 1000))
+        return codec.decode_view(self.views.recv())
+
+    def hears(self, message: object, cluster: str | None = None) -> None:
+        letter = Heard(self.cluster if cluster is None else cluster, "b", message)  # type: ignore[arg-type]
+        offer(self.commands, [router.NEWS, router.encode_letter(letter)])
+
+    def is_alive(self) -> bool:
+        """It still tells its heartbeat."""
+        while self.listener.poll(0):
+            self.listener.recv()
+        return self.listener.poll(int(WITHIN_S * 1000)) > 0
+
+    def stop(self) -> None:
+        offer(self.commands, [STOP])
+        self.thread.join(WITHIN_S)
+        for socket in (self.commands, self.views, self.mail, self.peer, self.listener):
+            socket.close(0)
+
+
+@contextmanager
+def routing(context: zmq.Context[Any]) -> Iterator[Routing]:
+    each = Routing(context)
+    try:
+        yield each
+    finally:
+        each.stop()
+
+
+def record(node: str, version: int = 1, gossip: str = "inproc://b-gossip", client: str = "b:1") -> MemberRecord:
+    return MemberRecord(node, version, node, 1, f"boot-{node}", 0, Addresses(client, "b:2", gossip, ""), "", 1)
+
+
+def names(view: View) -> set[str]:
+    return {member.record.name for member in view.members}
+
+
+def test_heartbeats_are_told_to_whoever_listens() -> None:
+    with own_context() as context, routing(context) as node:
+        told = [codec.decode_gossip(node.listener.recv()) for _ in range(5)]
+
+    beats = [message.sequence for message in told if isinstance(message, Heartbeat)]
+    assert beats == list(range(beats[0], beats[0] + len(beats)))
+    assert len(beats) >= 3
+
+
+def test_a_member_heard_of_is_listened_to() -> None:
+    with own_context() as context, routing(context) as node:
+        node.hears(Hello(1, 1, record("b"), CONSTANTS, 0, ""))
+        first = node.next_view()
+
+        rumor = codec.encode(Rumor(node.cluster, "b", (record("c", gossip="inproc://c-gossip"),), None))
+        eventually(lambda: node.peer.send(rumor) or node.views.poll(10))
+        second = node.next_view()
+
+    assert (names(first), names(second)) == ({"a", "b"}, {"a", "b", "c"})
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "127.0.0.1x7401", "127.0.0.1:port", "://", "ftp://a:1"])
+def test_members_whose_addresses_are_none_do_not_hurt(address: str) -> None:
+    with own_context() as context, routing(context) as node:
+        node.hears(Hello(1, 1, record("bad", gossip=address, client=address), CONSTANTS, 0, ""))
+        first = node.next_view()
+        node.hears(Hello(1, 1, record("bad", 2), CONSTANTS, 0, ""))
+        second = node.next_view()
+        node.hears(Hello(1, 1, record("bad", 3, gossip=address), CONSTANTS, 0, ""))
+        third = node.next_view()
+
+        assert [names(view) for view in (first, second, third)] == [{"a", "bad"}] * 3
+        assert node.is_alive()
+
+
+def test_a_member_that_is_gone_from_its_old_address_is_listened_to_at_its_new_one() -> None:
+    with own_context() as context, routing(context) as node:
+        node.hears(Hello(1, 1, record("b"), CONSTANTS, 0, ""))
+        node.next_view()
+        node.peer.close(0)
+        node.peer = border(context, zmq.PUB)
+        node.peer.bind("inproc://b-moved")
+
+        node.hears(Hello(1, 1, record("b", 2, gossip="inproc://b-moved"), CONSTANTS, 0, ""))
+        node.next_view()
+        rumor = codec.encode(Rumor(node.cluster, "b", (record("c", gossip="inproc://c"),), None))
+        eventually(lambda: node.peer.send(rumor) or node.views.poll(10))
+
+        assert "c" in names(node.next_view())
+
+
+def test_a_member_is_listened_to_though_another_that_said_to_be_there_has_moved() -> None:
+    with own_context() as context, routing(context) as node:
+        for version, gossip in ((1, "inproc://b-gossip"), (2, "inproc://elsewhere")):
+            for name in ("b", "c") if version == 1 else ("c",):
+                node.hears(Hello(1, 1, record(name, version, gossip=gossip), CONSTANTS, 0, ""))
+                node.next_view()
+
+        rumor = codec.encode(Rumor(node.cluster, "b", (record("d"),), None))
+        eventually(lambda: node.peer.send(rumor) or node.views.poll(10))
+
+        assert "d" in names(node.next_view())
+
+
+def test_another_cluster_that_knows_this_address_by_many_names_does_not_make_it_grow() -> None:
+    with own_context() as context, routing(context) as node:
+        for number in range(500):
+            stranger = record("x", client=f"inproc://nobody-{number}")
+            node.hears(Hello(1, 1, stranger, CONSTANTS, 0, "a:1"), cluster="another")
+        node.hears(Table((), None, answer=False))
+        eventually(lambda: not node.commands.poll(0, zmq.POLLIN))
+
+        sockets = [socket for socket in context._sockets if not socket.closed and socket.type == zmq.DEALER]
+        assert len(sockets) <= router.SEEDS_MAX
+
+
+def test_garbage_from_a_member_is_dropped_and_the_router_goes_on() -> None:
+    random = Random(1)
+    known = [
+        codec.encode(Heartbeat("cluster", "b", 1, "boot", 1, 2, 3)),
+        codec.encode(Rumor("cluster", "b", (record("c"),), None)),
+    ]
+    with own_context() as context, routing(context) as node:
+        node.hears(Hello(1, 1, record("b"), CONSTANTS, 0, ""))
+        node.next_view()
+        known.append(codec.encode(Rumor(node.cluster, "b", (record("c"),), None)))
+
+        for number in range(5000):
+            node.peer.send(mutated(random, known[number % 3]) if number % 4 else random.randbytes(number % 99))
+            if not number % 500:
+                assert node.is_alive()
+
+        rumor = codec.encode(Rumor(node.cluster, "b", (record("last"),), None))
+        eventually(lambda: node.peer.send(rumor) or (node.views.poll(10) and "last" in names(node.next_view())))
+        assert node.is_alive()
+
+
+def mutated(random: Random, frame: bytes) -> bytes:
+    changed = bytearray(frame)
+    for _ in range(random.randint(1, 3)):
+        changed[random.randrange(len(changed))] = random.randrange(256)
+    return bytes(changed)
