@@ -44,7 +44,7 @@ class Dots:
             self.reserve()
             return None
         counter = self._next = self._next + 1
-        if self._reserved - counter == BLOCK // 2:
+        if self._reserved - counter <= BLOCK // 2:
             self.reserve()
         return (self.actor, birth if birth > self._first else counter, counter)
 
