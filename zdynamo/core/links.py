@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zdynamo.core.events import Effect, Noted, Send, SendStranger
 from zdynamo.core.placement import Placement
+from zdynamo.core.table import is_sound
 from zdynamo.messages import (
     PROTOCOL_HIGHEST,
     PROTOCOL_LOWEST,
@@ -98,6 +99,8 @@ class Links:
 
     def heard_hello(self, sender: NodeId, hello: Hello, placement: Placement, now_ms: int) -> list[Effect]:
         """Remember it; answer it if the sender has no Hello from this epoch of ours."""
+        if hello.member.id != sender or not is_sound(hello.member):
+            return []
         if sender not in self._links and len(self._links) >= LINKS_MAX:
             return []
         link = self._links.setdefault(sender, Link())
