@@ -75,16 +75,16 @@ class Requests:
         self, origin: Origin, message: DataRequest, placement: Placement, now: Now, *, deadline_ms: int, hops: int = 0
     ) -> list[Effect]:
         """Refuse it, shed it, or take it on. `deadline_ms`: what is left of it here and now."""
-        refused = refusal(message, placement, self._limits)
+        limits, pending = self._limits, self.pending
+        if pending.unanswered >= limits.requests_max or pending.bytes_in_flight >= limits.in_flight_bytes_max:
+            return [self._overloaded(origin, message)]
+        refused = refusal(message, placement, limits)
         if refused is not None:
             self._counters["requests.refused"] += 1
             return [answer(origin, refused)]
         if deadline_ms <= 0:
             self._counters["requests.late"] += 1
             return []
-        limits, pending = self._limits, self.pending
-        if pending.unanswered >= limits.requests_max or pending.bytes_in_flight >= limits.in_flight_bytes_max:
-            return [self._overloaded(origin, message)]
         due_ms = now.monotonic_ms + min(deadline_ms, limits.deadline_ms_max)
         return self._coordinate(origin, message, hops, due_ms, placement, now)
 
@@ -148,6 +148,11 @@ class Requests:
             due_ms for due_ms in (self.pending.next_due_ms, *(held[3] for held in self._held)) if due_ms is not None
         ]
         return min(dues, default=None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for an answer."""
+        return not self.pending.unanswered and not self._held
 
     def committed(self) -> None:
         self._writes.committed()

@@ -125,6 +125,9 @@ class Processor:
             self._take_view()
         if self._mail in ready:
             for parts in waiting(self._mail, PEER_FRAMES_MAX):
+                if len(parts) > 1:  # not a letter but something that the router has counted
+                    self._node.counters[parts[0].decode()] += 1
+                    continue
                 letter = router.decode_mail(parts[0])
                 self._step(Mailed(letter.to, letter.message))
         if self._evidence in ready:
