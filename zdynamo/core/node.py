@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from zdynamo.core.describe import describe_cluster, describe_node
-from zdynamo.core.dots import Dots, HybridClock
+from zdynamo.core.dots import COUNTER_KEY, Dots, HybridClock
 from zdynamo.core.events import (
     Effect,
     Event,
@@ -27,6 +27,7 @@ from zdynamo.core.events import (
 )
 from zdynamo.core.links import Links
 from zdynamo.core.partitions import Partitions
+from zdynamo.core.pending import answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.replica import Replica
 from zdynamo.core.requests import Requests
@@ -55,17 +56,20 @@ from zdynamo.messages import (
 )
 from zdynamo.partition import is_storage_key
 
+STOPPING = "this node is stopping: ask another"
+
 
 class Node:
     """One node. Owned by one thread, together with its store."""
 
     def __init__(
-        self, *, store: Store, limits: NodeLimits, random: Randomness, now: Now, lost_disk: bool = False
+        self, *, store: Store, limits: NodeLimits, random: Randomness, now: Now, had_data: bool = False
     ) -> None:
-        """`lost_disk`: the store is empty though this node has had data. Commit the store before the first step."""
+        """`had_data`: this node has been a member; an empty store is a lost disk then. Commit before the first step."""
         self._store = store
         self._started_ms = now.monotonic_ms
         self.counters: defaultdict[str, int] = defaultdict(int)
+        lost_disk = had_data and store.get(COUNTER_KEY) is None
         self._dots = Dots(store, random.getrandbits(64))
         clock = HybridClock()
         self._replica = Replica(store, clock, clock_skew_ms=limits.clock_skew_ms)
@@ -132,7 +136,7 @@ class Node:
     @property
     def idle(self) -> bool:
         """Whether no client waits for an answer."""
-        return not self._requests.pending.unanswered
+        return self._requests.idle
 
     def frame(self, to: NodeId, messages: tuple[PeerMessage, ...]) -> Frame:
         """A round's messages to one peer ("" to a stranger), addressed."""
@@ -229,6 +233,8 @@ class Node:
 
     def _forward(self, sender: NodeId, message: Forward, placement: Placement, now: Now) -> list[Effect]:
         origin = (sender, message.request)
+        if self.stopping:
+            return [answer(origin, Refused(message.message.request, STOPPING, retry=True))]
         return self._requests.admit(
             origin, message.message, placement, now, deadline_ms=message.deadline_ms, hops=message.hops
         )
@@ -243,7 +249,7 @@ class Node:
             reason = "this node has not joined a cluster yet: its seeds do not answer, or it is still looking for one"
             return [Reply(client, Refused(request.request, reason, retry=True))]
         if self.stopping:
-            return [Reply(client, Refused(request.request, "this node is stopping: ask another", retry=True))]
+            return [Reply(client, Refused(request.request, STOPPING, retry=True))]
         if isinstance(request, DescribeCluster):
             return self._describe_cluster(client, request, placement)
         if isinstance(request, DescribeNode):

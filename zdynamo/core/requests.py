@@ -154,6 +154,10 @@ class Requests:
         """Whether nobody waits for an answer."""
         return not self.pending.unanswered and not self._held
 
+    @property
+    def idle(self) -> bool:
+        return not self.pending.unanswered and not self._held
+
     def committed(self) -> None:
         self._writes.committed()
 
