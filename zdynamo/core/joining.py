@@ -63,7 +63,10 @@ class Joining:
     def decide(self, topology: Topology, now_ms: int) -> Joined | list[MembershipEffect]:
         """Join it, or what to do instead."""
         mine, theirs = self._profile.constants, topology.constants
-        for name in ("partitions", "n", "hash_version"):
+        if mine.hash_version != theirs.hash_version:
+            versions = f"by hash version {mine.hash_version}, the cluster by {theirs.hash_version}"
+            return [Fail(f"this zdynamo places keys {versions}: run the version of zdynamo that it runs")]
+        for name in ("partitions", "n"):
             if getattr(mine, name) != getattr(theirs, name):
                 value = getattr(theirs, name)
                 return [
