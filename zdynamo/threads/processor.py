@@ -4,6 +4,7 @@ Nothing is acknowledged before it is as durable as configured; one commit serves
 of one round travel as one ZeroMQ message. The thread sleeps until the next message or the next deadline.
 """
 
+import contextlib
 from collections import defaultdict
 
 import zmq
@@ -241,8 +242,10 @@ class Processor:
         """Close what this thread reads from, then tell the next ones that nothing more comes."""
         for socket in (self._inbox, self._views, self._mail, self._evidence, self._orders, self._drained):
             socket.close(0)
-        offer(self._outbox, [b""])
-        offer(self._news, [router.STOP])
+        for sink, last_words in ((self._outbox, b""), (self._news, router.STOP)):
+            sink.sndtimeo = FAREWELL_MS  # for room: without them the reader would never end
+            with contextlib.suppress(zmq.Again):
+                sink.send(last_words)
         for socket in (self._requests, self._outbox, self._news):
             socket.close(FAREWELL_MS)
 

@@ -1,0 +1,51 @@
+"""The process thread: its last words reach the threads behind it, however much is queued before."""
+
+import threading
+from random import Random
+
+from threads.clusters import WITHIN_S, own_context
+from zdynamo.core.node import Node
+from zdynamo.core.settings import NodeLimits
+from zdynamo.storage.memory import MemoryStore
+from zdynamo.threads import router
+from zdynamo.threads.channel import CAPACITY, Channels, offer
+from zdynamo.threads.clock import now
+from zdynamo.threads.log import Log
+from zdynamo.threads.processor import END, STOP, Processor
+
+
+def test_the_threads_behind_hear_the_end_though_their_channels_are_full() -> None:
+    with own_context() as context:
+        channels = Channels(context, "a")
+        names = ("inbox", "mail", "evidence", "orders", "drained", "outbox", "news")
+        sinks, sources = {}, {}
+        for name in names:
+            sinks[name], sources[name] = channels.pipe(name)
+        requests_far, requests = channels.duplex("requests")
+        views_sink, views = channels.slot("views")
+        store = MemoryStore()
+        node = Node(store=store, limits=NodeLimits(), random=Random(1), now=now())
+        processor = Processor(
+            node, store, requests=requests, inbox=sources["inbox"], views=views, mail=sources["mail"],
+            evidence=sources["evidence"], orders=sources["orders"], drained=sinks["drained"],
+            outbox=sinks["outbox"], news=sinks["news"], flush_interval_ms=1000, log=Log("a"),
+        )  # fmt: skip
+        for name in ("outbox", "news"):
+            while offer(sinks[name], [b"queued"]):
+                pass
+        thread = threading.Thread(target=processor.run)
+
+        for order in (STOP, END):
+            offer(sinks["orders"], [order])
+        thread.start()
+        heard = {name: [] for name in ("outbox", "news")}  # type: ignore[var-annotated]
+        for name, last in (("outbox", [b""]), ("news", [router.STOP])):
+            while (not heard[name] or heard[name][-1] != last) and sources[name].poll(1_000):
+                heard[name].append(sources[name].recv_multipart())
+        thread.join(WITHIN_S)
+        ours = [sinks[name] for name in ("inbox", "mail", "evidence", "orders")]
+        for end in (*ours, sources["drained"], sources["outbox"], sources["news"], requests_far, views_sink):
+            end.close(0)
+
+    assert {name: len(messages) for name, messages in heard.items()} == {"outbox": CAPACITY + 1, "news": CAPACITY + 1}
+    assert (heard["outbox"][-1], heard["news"][-1]) == ([b""], [router.STOP])
