@@ -1,15 +1,17 @@
 """Membership in simulated clusters: who finds whom, who is refused, who is one member and not two."""
 
+import itertools
+
 import pytest
 
-from zdynamo.testing.simulator import Simulation
+from zdynamo.testing.simulator import SimulatedNode, Simulation
 
 
 def cluster(*names: str, seed: int = 1, min_members: int = 1) -> Simulation:
     """Each node knows only the one before it."""
     simulation = Simulation(seed, min_members=min_members)
     simulation.start(names[0])
-    for before, name in zip(names, names[1:], strict=False):
+    for before, name in itertools.pairwise(names):
         simulation.start(name, before)
     simulation.run_until(lambda: simulation.all_see(names), 5_000)
     return simulation
@@ -171,10 +173,26 @@ def test_a_copy_of_a_running_nodes_disk_ends_with_the_later_one_naming_the_other
     simulation = cluster("a", "b", "c")
     simulation.run(1_000)
     copied = simulation.disks["b"]
-    simulation.disks["b2"] = type(copied)(store=copied.store, kept=copied.kept, used=True)
+    simulation.disks["b2"] = type(copied)(store=copied.store, kept=copied.kept)
 
     twin = simulation.start("b2")
     simulation.run_until(lambda: bool(twin.failed), 10_000)
 
     assert twin.failed == "a node with the same id is alive at b:client: was the data folder copied?"
     assert "b" in simulation.nodes
+
+
+def test_a_lost_store_is_not_forgotten_when_the_node_dies_again_at_once() -> None:
+    simulation = cluster("a", "b", "c", min_members=3)
+    simulation.run_until(lambda: all(node.view and node.view.layout for node in simulation.nodes.values()), 1_000)
+    simulation.kill("b")
+    simulation.disks["b"].store = type(simulation.disks["b"].store)()
+    kept = simulation.disks["b"].kept
+    simulation.disks["b"].kept = type(kept)(node=kept.node, cluster=kept.cluster, epoch=kept.epoch)
+
+    SimulatedNode(simulation, "b", simulation.disks["b"], simulation.nodes["a"].membership._profile)
+    simulation.disks["b"].kept = kept
+    simulation.start("b", "a")
+    simulation.run_until(lambda: simulation.all_see("abc"), 5_000)
+
+    assert "partitions.unsettled" in [noted.name for _, name, noted in simulation.notes if name == "b"]

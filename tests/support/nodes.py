@@ -2,10 +2,8 @@
 
 from random import Random
 
-from zdynamo.core.layout import make_layout
-from zdynamo.storage.memory import MemoryStore
-
 from zdynamo.core.events import Effect, Event, FromClient, FromPeer, Now, Reply, Send, ViewChanged
+from zdynamo.core.layout import make_layout
 from zdynamo.core.node import Node
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
@@ -24,6 +22,7 @@ from zdynamo.messages import (
     View,
 )
 from zdynamo.partition import HASH_VERSION, storage_key
+from zdynamo.storage.memory import MemoryStore
 
 CLUSTER = "cluster-of-tests"
 PARTITIONS = 16

@@ -64,7 +64,7 @@ class Call(Struct, eq=False):
         left_ms = self.due_ms - now_ms
         left_ms = max(1, left_ms - min(MARGIN_MS, left_ms // 10))
         if self.is_write:
-            return replace(request, request=self.id, cluster=cluster, deadline_ms=left_ms, attempt=self.attempts)
+            return replace(request, request=self.id, cluster=cluster, deadline_ms=left_ms, attempt=self.attempts_open)
         return replace(request, request=self.id, cluster=cluster, deadline_ms=left_ms)
 
     def verdict(self, nodes: tuple[str, ...]) -> Outcome:

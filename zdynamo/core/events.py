@@ -27,6 +27,7 @@ class FromPeer(Struct, frozen=True):
     """A frame arrived on the peer streams."""
 
     frame: Frame
+    waited_ms: int = 0  # at most so long before this node took it
 
 
 class FromClient(Struct, frozen=True):

@@ -118,9 +118,9 @@ class Forwards:
         operation.due_ms = min(operation.deadline_at_ms, now.monotonic_ms + self._patience_ms)
         self._pending.postpone(operation)
         left_ms = operation.deadline_at_ms - now.monotonic_ms
-        forward = Forward(operation.number, left_ms, operation.hops + 1, operation.message)
-        if not isinstance(operation.message, Get):
+        if operation.unsure and not isinstance(operation.message, Get):
             operation.message = replace(operation.message, attempt=operation.message.attempt + 1)
+        forward = Forward(operation.number, left_ms, operation.hops + 1, operation.message)
         return [Send(node, forward)]
 
     def _give_up(self, operation: Forwarding) -> list[Effect]:

@@ -17,6 +17,11 @@ def make_layout(number: int, members: Iterable[LayoutMember]) -> Layout:
     return Layout(number, _digest(number, ordered), ordered)
 
 
+def is_newer(one: Layout, other: Layout | None) -> bool:
+    """Whether `one` is to be taken in place of the other; of two with one number everybody takes the same."""
+    return other is None or (one.number, one.digest) > (other.number, other.digest)
+
+
 def is_genuine(layout: Layout) -> bool:
     """Whether a layout from elsewhere is one that `make_layout` makes: sorted, each id once, and its digest right."""
     ids = [member.id for member in layout.members]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from zdynamo.core.detector import Liveness
 from zdynamo.core.events import Noted, Now, Randomness
 from zdynamo.core.joining import Joining
-from zdynamo.core.layout import is_genuine, make_layout
+from zdynamo.core.layout import is_genuine, is_newer, make_layout
 from zdynamo.core.membership_events import (
     AskSeed,
     Fail,
@@ -225,8 +225,7 @@ class Membership:
         for record in records:
             if record.id == self._id and is_sound(record):
                 effects += self._saw_myself(record, now)
-        newer = self._layout is None or (layout is not None and layout.number > self._layout.number)
-        decided = layout is not None and newer and is_genuine(layout)
+        decided = layout is not None and is_newer(layout, self._layout) and is_genuine(layout)
         if decided:
             self._layout = layout
         if news or decided:

@@ -7,6 +7,8 @@ The threads and the simulator drive it alike: they step it with what has arrived
 from collections import defaultdict
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from zdynamo.core.describe import describe_cluster, describe_node
 from zdynamo.core.dots import COUNTER_KEY, Dots, HybridClock
 from zdynamo.core.events import (
@@ -185,6 +187,8 @@ class Node:
         if messages:
             self._requests.unreachable.discard(frame.sender)
         for message in messages:
+            if event.waited_ms and isinstance(message, Forward):
+                message = replace(message, deadline_ms=message.deadline_ms - event.waited_ms)  # noqa: PLW2901
             handler = self._handlers.get(type(message))
             if handler is not None:
                 effects += handler(frame.sender, message, placement, now)

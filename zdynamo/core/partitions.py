@@ -16,6 +16,7 @@ class _Kept(Struct, array_like=True):
     layout_seen: bool = False
     unsettled: list[int] = []
     rounds: dict[int, int] = {}  # partition -> reaping round, where it is not 0
+    lost_disk: bool = False  # found when there was no layout to say which partitions it concerns
 
 
 class Partitions:
@@ -26,13 +27,15 @@ class Partitions:
         encoded = store.get(KEY)
         self._kept = msgpack.decode(encoded, type=_Kept) if encoded else _Kept()
         self._unsettled = frozenset(self._kept.unsettled)
-        self._lost_disk = lost_disk
+        if lost_disk:  # in the node's first commit, or a crash right now would make it forget
+            self._kept = _Kept(lost_disk=True)
+            self._store.put(KEY, msgpack.encode(self._kept), synced=True)
 
     def layout_known(self, *, took_over: bool, partitions: int) -> bool:
         """Whether a loss of data was found just now: then every partition is unsettled. Stages the state."""
         if self._kept.layout_seen:
             return False
-        lost = took_over or self._lost_disk
+        lost = took_over or self._kept.lost_disk
         self._kept = _Kept(True, list(range(partitions)) if lost else [], {})
         self._unsettled = frozenset(self._kept.unsettled)
         self._store.put(KEY, msgpack.encode(self._kept), synced=True)

@@ -6,7 +6,7 @@ peer has not answered is known, and bounded.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from zdynamo.core.events import Effect, Reply, Send
 from zdynamo.core.tally import Tally
@@ -23,6 +23,7 @@ from zdynamo.messages import (
 )
 
 Origin = bytes | tuple[NodeId, int]  # a client's connection, or the peer that forwarded and its request number
+Kind = TypeVar("Kind")
 Answer = Found | Absent | Done | QuorumNotMet | OutcomeUnknown | Overloaded | Refused
 
 SCAN_MS = 20  # deadlines are looked at no more often than this
@@ -107,6 +108,9 @@ class Pending:
             self.mark_answered(operation)
         for peer in operation.tally.waiting:
             self.bytes_to[peer] -= operation.size
+
+    def of_kind(self, kind: type[Kind]) -> list[Kind]:
+        return [operation for operation in self._operations.values() if isinstance(operation, kind)]
 
     def waiting_for(self, peer: NodeId) -> list[Operation]:
         return [operation for operation in self._operations.values() if peer in operation.tally.waiting]

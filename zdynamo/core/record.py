@@ -42,6 +42,7 @@ class Record(Struct, array_like=True, frozen=True):
     siblings: tuple[Sibling, ...]
 
 
+CLIENT_BYTES = 8  # of a request id: who made it; the rest counts
 NOTHING_SEEN = Clock()
 EMPTY = Record(NOTHING_SEEN, ())
 
@@ -108,13 +109,19 @@ def merge(one: Record, other: Record) -> Record:
 def write(record: Record, seen: Clock, sibling: Sibling) -> Record:
     """The record after a write by its coordinator: what `seen` covers goes, the rest stays beside the new sibling.
 
+    What the same client has written later stays too: no request has seen a later one, so this is a late attempt.
     The coordinator's record holds all that its actor ever minted for this key, so the new dot raises the clock's entry.
     """
-    kept = tuple(old for old in record.siblings if not covers(seen, old.dot))
+    kept = tuple(old for old in record.siblings if not covers(seen, old.dot) or is_later(old, sibling))
     if not record.clock.entries and not record.clock.cloud and not seen.entries and not seen.cloud:
         return Record(Clock((sibling.dot,)), (sibling,))
     clock = _clock((*record.clock.entries, *seen.entries, sibling.dot), record.clock.cloud + seen.cloud)
     return Record(clock, tuple(sorted((*kept, sibling), key=_by_dot)))
+
+
+def is_later(one: Sibling, other: Sibling) -> bool:
+    """Whether both are of one client, which began `one` after `other`: request ids count up."""
+    return one.request[:CLIENT_BYTES] == other.request[:CLIENT_BYTES] and one.request > other.request
 
 
 def shown(record: Record, wall_ms: int) -> list[Sibling]:

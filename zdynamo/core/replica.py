@@ -7,7 +7,7 @@ copy that is dropped takes its birth along, so that an actor never claims what i
 from typing import NamedTuple
 
 from zdynamo.core.dots import HybridClock, wall_ms_of
-from zdynamo.core.record import EMPTY, Record, covers, covers_all, decode_record, encode_record, merge
+from zdynamo.core.record import EMPTY, Record, covers, covers_all, decode_record, encode_record, is_later, merge
 from zdynamo.core.store import Store
 from zdynamo.errors import Malformed
 from zdynamo.messages import Dot, ReplicaRefused
@@ -31,7 +31,7 @@ class Merged(NamedTuple):
     """How a merge went."""
 
     refused: ReplicaRefused | None
-    beyond: tuple[Dot, ...] = ()  # the clock of what the replica holds and the record did not cover
+    beyond: tuple[Dot, ...] = ()  # siblings here that the record does not cover, and that its writer may have meant to
 
 
 class Replica:
@@ -82,6 +82,7 @@ class Replica:
             return Merged(None)
         merged = merge(held, record)
         self._store.put(key, stored[:BIRTH_BYTES] + encode_record(merged))
-        if all(covers(record.clock, sibling.dot) for sibling in merged.siblings):
-            return Merged(None)
-        return Merged(None, merged.clock.entries)
+        beyond = [sibling for sibling in merged.siblings if not covers(record.clock, sibling.dot)]
+        return Merged(
+            None, tuple(held.dot for held in beyond if not any(is_later(held, new) for new in record.siblings))
+        )

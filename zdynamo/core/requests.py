@@ -9,7 +9,7 @@ from collections import defaultdict
 from zdynamo.core.admission import refusal
 from zdynamo.core.context import decode_context
 from zdynamo.core.dots import Dots, HybridClock
-from zdynamo.core.events import Effect, News, Now
+from zdynamo.core.events import Effect, News, Now, Reply, Send
 from zdynamo.core.forwards import HOPS_MAX, Forwarding, Forwards
 from zdynamo.core.partitions import Partitions
 from zdynamo.core.pending import Operation, Origin, Pending, answer
@@ -26,6 +26,7 @@ from zdynamo.messages import (
     Delete,
     Done,
     Forwarded,
+    Found,
     Get,
     LayoutWanted,
     NodeId,
@@ -33,12 +34,14 @@ from zdynamo.messages import (
     Put,
     Refused,
     ReplicaFetched,
+    ReplicaRefused,
     ReplicaStored,
 )
 from zdynamo.partition import storage_key
 
 HELD_MAX = 1000  # requests that wait for the first layout; beyond, overloaded
 NO_DOT = (0, 0, 0)
+DISK_FULL = "the disk is full: ask again, or another node"
 
 DataRequest = Get | Put | Delete
 
@@ -138,6 +141,7 @@ class Requests:
                 effects += self._reads.expired(operation)
         for held in [held for held in self._held if held[3] <= now.monotonic_ms]:
             self._held.remove(held)
+            self._layout_wanted = False  # whoever comes next asks again
             reason = "the cluster is still deciding who owns the data"
             effects.append(answer(held[0], Refused(held[1].request, reason, retry=True)))
         return effects
@@ -154,15 +158,16 @@ class Requests:
         """Whether nobody waits for an answer."""
         return not self.pending.unanswered and not self._held
 
-    @property
-    def idle(self) -> bool:
-        return not self.pending.unanswered and not self._held
-
     def committed(self) -> None:
         self._writes.committed()
 
     def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
-        return self._writes.abandon(effects, surely_nothing=surely_nothing)
+        """Reads may have seen what was staged and is gone: they are to be asked again."""
+        kept = [_unread(effect) for effect in self._writes.abandon(effects, surely_nothing=surely_nothing)]
+        for read in self.pending.of_kind(Read):
+            self.pending.drop(read)
+            kept.append(answer(read.origin, Refused(read.request, DISK_FULL, retry=True)))
+        return kept
 
     def local(self, number: int, key: bytes, placement: Placement) -> ReplicaFetched:
         """What this node has of a key, and whether having nothing means that there is nothing."""
@@ -236,6 +241,7 @@ class Requests:
             if not record.siblings:
                 return [answer(origin, Done(message.request, b"", changed=False))]
             if not shown(record, now.wall_ms):
+                operation.changed = any(sibling.request == message.request for sibling in record.siblings)
                 return self._writes.settle(operation, record, w, placement, now)
             return self._writes.begin(operation, tombstone, record.clock, w, placement, now)
 
@@ -303,6 +309,20 @@ class Requests:
     def _overloaded(self, origin: Origin, message: DataRequest) -> Effect:
         self._counters["requests.overloaded"] += 1
         return answer(origin, Overloaded(message.request, RETRY_AFTER_MS))
+
+
+def _unread(effect: Effect) -> Effect:
+    """The effect to carry out instead of one that tells what was read."""
+    if isinstance(effect, Send) and isinstance(effect.message, ReplicaFetched):
+        return Send(effect.to, ReplicaRefused(effect.message.request, "disk"))
+    if isinstance(effect, Send) and isinstance(effect.message, Forwarded):
+        told = effect.message.answer
+        if isinstance(told, Found | Absent):
+            refused = Refused(told.request, DISK_FULL, retry=True)
+            return Send(effect.to, Forwarded(effect.message.request, refused))
+    if isinstance(effect, Reply) and isinstance(effect.answer, Found | Absent):
+        return Reply(effect.client, Refused(effect.answer.request, DISK_FULL, retry=True))
+    return effect
 
 
 def _seen(message: Put | Delete) -> Clock | Refused | None:

@@ -121,7 +121,6 @@ class Writes:
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
-        operation.changed = False
         operation.context = record.clock
         encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record))
         self._staged.append(operation)
@@ -138,7 +137,7 @@ class Writes:
             self._pending.forget_if_over(operation)
             return []
         if message.beyond and operation.blind:
-            operation.beyond = join(operation.beyond, Clock(message.beyond))
+            operation.beyond = with_dots(operation.beyond, message.beyond)
         return self._conclude(operation, placement, now)
 
     def missed(self, replica: NodeId, operation: Write) -> list[Effect]:
@@ -261,7 +260,11 @@ class Writes:
 
 def _context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:
     """What a writer has seen after its write: all of the record if nothing else is left in it."""
-    return record.clock if record.siblings == (sibling,) else with_dots(seen, (sibling.dot,))
+    if record.siblings == (sibling,):
+        return record.clock
+    if any(covers(seen, left.dot) for left in record.siblings if left.dot != sibling.dot):
+        return with_dots(NOTHING_SEEN, (sibling.dot,))  # a late attempt: it stands beside what it would have covered
+    return with_dots(seen, (sibling.dot,))
 
 
 def _concerns(effect: Effect, numbers: set[int], requests: set[bytes]) -> bool:

@@ -85,7 +85,6 @@ class Disk:
 
     store: MemoryStore
     kept: Kept = field(default_factory=Kept)
-    used: bool = False
 
 
 class SimulatedNode:
@@ -99,8 +98,9 @@ class SimulatedNode:
         self.view: View | None = None
         random = Random(simulation.random.getrandbits(64))
         now = simulation.now(name)
-        lost_disk = bool(disk.kept.cluster) and not disk.used
-        self.node = Node(store=disk.store, limits=simulation.limits, random=random, now=now, lost_disk=lost_disk)
+        self.node = Node(
+            store=disk.store, limits=simulation.limits, random=random, now=now, had_data=bool(disk.kept.cluster)
+        )
         self.membership = Membership(
             kept=disk.kept,
             profile=profile,
@@ -110,7 +110,6 @@ class SimulatedNode:
         )
         disk.store.commit()
         self.node.committed()
-        disk.used = True
 
     def start(self) -> None:
         self.act(self.membership.start(self.simulation.now(self.name)))

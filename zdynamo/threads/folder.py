@@ -37,11 +37,6 @@ class DataFolder:
     def store(self) -> Path:
         return self.path / "store"
 
-    @property
-    def has_store(self) -> bool:
-        """Whether an engine has ever written there."""
-        return self.store.is_dir() and any(self.store.iterdir())
-
     def load(self) -> Kept:
         """Raises: StoreDamaged."""
         file = self.path / "membership.json"

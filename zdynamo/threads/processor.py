@@ -39,6 +39,8 @@ PEER_FRAMES_MAX = 512  # of one batch: enough to share a commit, few enough to a
 CLIENT_FRAMES_MAX = 512
 FRAME_BYTES_MAX = 2**20  # of a round to one peer; a larger one is cut, a single message may be larger
 DRAIN_MS = 800  # that requests in progress have when the node stops
+LOOK_MS = 100  # between two looks at the sockets at most: a process that was stopped meanwhile notices it
+LATE_MS = 20  # that a look may be late without meaning that
 STOP, END = b"stop", b"end"
 CONTROL = (Hello, Ping, Pong, Table)
 
@@ -77,7 +79,7 @@ class Processor:
         self._flush_interval_ms = flush_interval_ms
         self._log = log
         self._flush_due_ms = now().monotonic_ms + flush_interval_ms
-        self._drained_at_ms = now().monotonic_ms  # client requests read next have waited since then at most
+        self._looked_at_ms = now().monotonic_ms  # what is taken next has waited since then at most
         self._stop_at_ms: int | None = None
         self._ended = False
         self._effects: list[Effect] = []
@@ -115,11 +117,12 @@ class Processor:
             offer(self._drained, [b""])
 
     def _turn(self) -> None:
-        before_ms = now().monotonic_ms
-        ready = dict(self._poller.poll(self._wait_ms()))
+        before_ms, wait_ms = now().monotonic_ms, self._wait_ms()
+        ready = dict(self._poller.poll(wait_ms))
         woken_ms = now().monotonic_ms
-        if woken_ms > before_ms:  # nothing was there: what is now has just come
-            self._drained_at_ms = woken_ms
+        if 0 < woken_ms - before_ms <= wait_ms + LATE_MS:  # nothing was there: what is now has just come
+            self._looked_at_ms = woken_ms
+        waited_ms, self._looked_at_ms = woken_ms - self._looked_at_ms, woken_ms
         if self._orders in ready:
             self._take_orders()
         if self._views in ready:
@@ -135,17 +138,17 @@ class Processor:
             for parts in waiting(self._evidence, PEER_FRAMES_MAX):
                 self._step(PeerUnreachable(parts[1].decode()))
         if self._inbox in ready:
-            self._take_frames()
+            self._take_frames(waited_ms)
         if self._requests in ready:
-            self._take_requests()
+            self._take_requests(waited_ms)
         due_ms = self._node.next_due_ms
         if due_ms is not None and now().monotonic_ms >= due_ms:
             self._step(Tick())
         self._finish()
 
-    def _wait_ms(self) -> int | None:
+    def _wait_ms(self) -> int:
         dues = [due for due in (self._node.next_due_ms, self._flush_due_ms, self._stop_at_ms) if due is not None]
-        return max(0, min(dues) - now().monotonic_ms)
+        return max(0, min(LOOK_MS, min(dues) - now().monotonic_ms))
 
     def _step(self, event: FromClient | FromPeer | Mailed | PeerUnreachable | Tick | ViewChanged) -> None:
         self._effects += self._node.step(event, now())
@@ -155,7 +158,7 @@ class Processor:
         self._outbox.send_multipart([sender.PEERS, sender.encode_peers(_peers(view))])
         self._step(ViewChanged(view))
 
-    def _take_frames(self) -> None:
+    def _take_frames(self, waited_ms: int) -> None:
         moment = now()
         frames: list[Frame] = []
         for parts in waiting(self._inbox, PEER_FRAMES_MAX):
@@ -167,12 +170,10 @@ class Processor:
                 self._log.seldom("warning", "frame.malformed", fields)
         frames.sort(key=_data_after_control)
         for frame in frames:
-            self._effects += self._node.step(FromPeer(frame), moment)
+            self._effects += self._node.step(FromPeer(frame, waited_ms), moment)
 
-    def _take_requests(self) -> None:
+    def _take_requests(self, waited_ms: int) -> None:
         moment = now()
-        waited_ms = moment.monotonic_ms - self._drained_at_ms
-        self._drained_at_ms = moment.monotonic_ms
         for parts in waiting(self._requests, CLIENT_FRAMES_MAX):
             try:
                 requests = codec.decode_requests(parts[-1])

@@ -28,7 +28,7 @@ from zdynamo.core.membership_events import Kept, Profile
 from zdynamo.core.node import Node
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.core.store import Store
-from zdynamo.errors import StoreError
+from zdynamo.errors import ConfigError, StoreError
 from zdynamo.messages import Addresses, Constants
 from zdynamo.partition import HASH_VERSION
 from zdynamo.storage import open_store
@@ -96,11 +96,15 @@ class Server:
             folder = DataFolder(Path(config.node.data))
             self._cleanup.callback(folder.close)
         kept = folder.load() if folder else Kept()
-        lost_disk = bool(kept.cluster) and folder is not None and not folder.has_store
         store = self._store or open_store(config.storage, folder.store if folder else None)
         self._cleanup.callback(store.close)
+        if folder and not kept.cluster and store.has_records():
+            remedy = "put it back, or use another folder"
+            raise ConfigError(f"node.data: {folder.path} holds records, but its membership.json is missing: {remedy}")
         moment = now()
-        node = Node(store=store, limits=_limits(config), random=random.Random(), now=moment, lost_disk=lost_disk)
+        node = Node(
+            store=store, limits=_limits(config), random=random.Random(), now=moment, had_data=bool(kept.cluster)
+        )
         membership = Membership(
             kept=kept, profile=_profile(config, self._name, self.addresses), rhythms=_rhythms(config),
             random=random.Random(), now=moment,
