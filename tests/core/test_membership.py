@@ -179,6 +179,16 @@ def test_of_two_processes_with_one_id_the_later_stops_and_names_the_other() -> N
     assert second == [Fail(f"a node with the same id is alive at {a.id}:1: was the data folder copied?")]
 
 
+def test_records_of_several_earlier_processes_are_no_twin() -> None:
+    """After a restore from a backup the others may know of many."""
+    a = LoneMembership()
+
+    for version in range(2, 40, 2):
+        effects = a.rumor(record(a.id, version=version, boot=f"earlier {version}"))
+
+        assert not any(isinstance(effect, Fail) for effect in effects)
+
+
 def test_of_two_processes_with_one_id_the_earlier_stays() -> None:
     a = LoneMembership()
 

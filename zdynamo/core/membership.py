@@ -53,7 +53,7 @@ TICK_MS = 50
 PAUSE_MS = 1000  # between two ticks: this node itself stood still
 STARTING_MS = 10_000  # after its start a node that was started wrongly still fails
 EXCHANGE_AGAIN_MS = 200  # with one member whose digest differs
-TWIN_SIGHTINGS = 2  # of our own record, raised by somebody else: the first may be from before our restart
+TWIN_SIGHTINGS = 2  # of our own record, raised by one other process: the first may be from before our restart
 
 
 class Membership:
@@ -78,6 +78,7 @@ class Membership:
         self._exchanged_at_ms: dict[NodeId, int] = {}
         self._view_number = 0
         self._sequence = 0
+        self._twin_boot = ""  # of the process that was last seen to use this node's id
         self._twin_sightings = 0
         self._ticked_at_ms = now.monotonic_ms
         self._heartbeat_due_ms = now.monotonic_ms
@@ -245,6 +246,8 @@ class Membership:
             return []
         if mine:  # nobody has ever said this: say what is true above it
             return self._publish_me(record.version, now)
+        if record.boot != self._twin_boot:
+            self._twin_boot, self._twin_sightings = record.boot, 0
         self._twin_sightings += 1
         later = (record.started_ms, record.boot) < (me.started_ms, me.boot)
         if self._twin_sightings >= TWIN_SIGHTINGS and later:
