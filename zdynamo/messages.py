@@ -315,7 +315,7 @@ class ReplicaStored(Struct, array_like=True, tag=9, frozen=True):
     """The record is merged and as durable as configured."""
 
     request: int
-    beyond: tuple[Dot, ...] = ()  # siblings that the replica holds and the record does not cover
+    beyond: tuple[Dot, ...] = ()  # the clock's entries of what the replica holds and the record does not cover
 
 
 class FetchReplica(Struct, array_like=True, tag=10, frozen=True):

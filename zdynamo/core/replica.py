@@ -31,7 +31,7 @@ class Merged(NamedTuple):
     """How a merge went."""
 
     refused: ReplicaRefused | None
-    beyond: tuple[Dot, ...] = ()  # siblings here that the record does not cover, and that its writer may have meant to
+    beyond: tuple[Dot, ...] = ()  # the clock of what is held here, if the record does not cover all that it may
 
 
 class Replica:
@@ -83,6 +83,6 @@ class Replica:
         merged = merge(held, record)
         self._store.put(key, stored[:BIRTH_BYTES] + encode_record(merged))
         beyond = [sibling for sibling in merged.siblings if not covers(record.clock, sibling.dot)]
-        return Merged(
-            None, tuple(held.dot for held in beyond if not any(is_later(held, new) for new in record.siblings))
-        )
+        if not beyond or any(is_later(held, new) for held in beyond for new in record.siblings):
+            return Merged(None)
+        return Merged(None, merged.clock.entries)

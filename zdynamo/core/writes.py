@@ -137,7 +137,7 @@ class Writes:
             self._pending.forget_if_over(operation)
             return []
         if message.beyond and operation.blind:
-            operation.beyond = with_dots(operation.beyond, message.beyond)
+            operation.beyond = join(operation.beyond, Clock(message.beyond))
         return self._conclude(operation, placement, now)
 
     def missed(self, replica: NodeId, operation: Write) -> list[Effect]:
