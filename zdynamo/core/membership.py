@@ -54,6 +54,7 @@ PAUSE_MS = 1000  # between two ticks: this node itself stood still
 STARTING_MS = 10_000  # after its start a node that was started wrongly still fails
 EXCHANGE_AGAIN_MS = 200  # with one member whose digest differs
 TWIN_SIGHTINGS = 2  # of our own record, raised by one other process: the first may be from before our restart
+REMOVED = "this node has been removed from the cluster: start it with an empty data folder to join anew"
 
 
 class Membership:
@@ -238,13 +239,10 @@ class Membership:
         me = self._table.get(self._id)
         assert me is not None
         if record.status == "removed":
-            return [
-                Fail("this node has been removed from the cluster: start it with an empty data folder to join anew")
-            ]
-        mine = record.boot == me.boot
-        if record.version < me.version or (mine and record.version == me.version):
+            return [Fail(REMOVED)]
+        if record.version < me.version or record == me:
             return []
-        if mine:  # nobody has ever said this: say what is true above it
+        if record.boot == me.boot:  # nobody has ever said this: say what is true above it
             return self._publish_me(record.version, now)
         if record.boot != self._twin_boot:
             self._twin_boot, self._twin_sightings = record.boot, 0

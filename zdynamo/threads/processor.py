@@ -125,7 +125,7 @@ class Processor:
         waited_ms, self._looked_at_ms = woken_ms - self._looked_at_ms, woken_ms
         if self._orders in ready:
             self._take_orders()
-        if self._views in ready:
+        if self._views in ready or self._mail in ready:  # the view is sent before letters to those it brings
             self._take_view()
         if self._mail in ready:
             for parts in waiting(self._mail, PEER_FRAMES_MAX):
@@ -154,9 +154,10 @@ class Processor:
         self._effects += self._node.step(event, now())
 
     def _take_view(self) -> None:
-        view = codec.decode_view(self._views.recv())
-        self._outbox.send_multipart([sender.PEERS, sender.encode_peers(_peers(view))])
-        self._step(ViewChanged(view))
+        for parts in waiting(self._views, 1):
+            view = codec.decode_view(parts[0])
+            self._outbox.send_multipart([sender.PEERS, sender.encode_peers(_peers(view))])
+            self._step(ViewChanged(view))
 
     def _take_frames(self, waited_ms: int) -> None:
         moment = now()

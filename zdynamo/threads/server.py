@@ -64,7 +64,6 @@ class Server:
         self.context: Context = context or zmq.Context(io_threads=1)
         self.addresses = addresses_of(config)
         self._name = config.node.name or self.addresses.client
-        self._log = Log(self._name)
         self._threads: list[threading.Thread] = []
         self._pump_controls: list[Socket] = []
         self._made: list[Socket] = []  # to close should the start fail; their threads close them otherwise
@@ -123,11 +122,11 @@ class Server:
         processor = Processor(
             node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence,
             orders=self._orders_source, drained=self._drained_sink,
-            outbox=outbox_sink, news=news_sink, flush_interval_ms=config.storage.flush_interval_ms, log=self._log,
+            outbox=outbox_sink, news=news_sink, flush_interval_ms=config.storage.flush_interval_ms, log=Log(self._name),
         )  # fmt: skip
         routing = Router(
             self.context, membership, pub=pub, sub=sub, commands=news, views=views_sink, mail=mail_sink,
-            keep=folder.keep if folder else _forget, log=self._log,
+            keep=folder.keep if folder else _forget, log=Log(self._name),
         )  # fmt: skip
         sending = Sender(self.context, boot=membership.boot.encode(), outbox=outbox, evidence=evidence_sink)
         for name, body in (
