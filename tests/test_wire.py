@@ -327,3 +327,11 @@ def test_a_frame_made_to_hurt_is_malformed(decode: Callable[[bytes], object], bo
 def only_malformed(decode: Callable[[bytes], object], frame: bytes) -> None:
     with contextlib.suppress(Malformed):
         decode(frame)
+
+
+def test_a_client_frame_with_too_many_requests_is_malformed() -> None:
+    request = DescribeCluster(bytes(16), "")
+
+    assert len(codec.decode_requests(codec.encode([request] * codec.REQUESTS_MAX))) == codec.REQUESTS_MAX
+    with pytest.raises(Malformed):
+        codec.decode_requests(codec.encode([request] * (codec.REQUESTS_MAX + 1)))

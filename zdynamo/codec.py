@@ -3,7 +3,7 @@
 A client frame is an array of requests or answers; a peer frame is a `Frame`; a gossip frame is one `Gossip` message.
 """
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -12,8 +12,10 @@ from zdynamo.messages import ClientAnswer, ClientRequest, Frame, Gossip, View
 
 T = TypeVar("T")
 
+REQUESTS_MAX = 4096  # of a client frame: enough for any batch, few enough to answer pings meanwhile
+
 _encoder = msgspec.msgpack.Encoder()
-_requests = msgspec.msgpack.Decoder(list[ClientRequest])
+_requests = msgspec.msgpack.Decoder(Annotated[list[ClientRequest], msgspec.Meta(max_length=REQUESTS_MAX)])
 _answers = msgspec.msgpack.Decoder(list[ClientAnswer])
 _frame = msgspec.msgpack.Decoder(Frame)
 _view = msgspec.msgpack.Decoder(View)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from zdynamo.core.detector import Liveness
 from zdynamo.core.events import Noted, Now, Randomness
 from zdynamo.core.joining import Joining
 from zdynamo.core.layout import is_genuine, is_newer, make_layout
@@ -28,6 +27,7 @@ from zdynamo.core.membership_events import (
     SeedAnswered,
     Ticked,
 )
+from zdynamo.core.opinions import Opinions
 from zdynamo.core.settings import Rhythms
 from zdynamo.core.table import MemberTable, is_sound
 from zdynamo.messages import (
@@ -38,7 +38,6 @@ from zdynamo.messages import (
     LayoutMember,
     LayoutWanted,
     MemberRecord,
-    MemberView,
     NodeId,
     Ping,
     Pong,
@@ -75,7 +74,7 @@ class Membership:
         self._layout = kept.layout
         self._took_over = kept.took_over
         self._joining = Joining(profile, rhythms, now.monotonic_ms)
-        self._liveness: dict[NodeId, Liveness] = {}
+        self._opinions = Opinions(rhythms)
         self._exchanged_at_ms: dict[NodeId, int] = {}
         self._view_number = 0
         self._sequence = 0
@@ -117,7 +116,7 @@ class Membership:
             self._cluster,
             self._constants,
             me,
-            tuple(self._member_view(record, now.monotonic_ms) for record in self._table.members),
+            tuple(self._opinions.view(record, now.monotonic_ms) for record in self._table.members),
             self._layout,
             self._table.digest,
             self._took_over,
@@ -174,7 +173,8 @@ class Membership:
         )  # fmt: skip
         self._table.merge([me])
         for record in self._others():
-            self._liveness.setdefault(record.id, Liveness(self._rhythms, now.monotonic_ms))
+            if record.id not in self._opinions:
+                self._opinions.follow(record, now.monotonic_ms)
         return self._changed([me], now) + self._exchange_with_all(now)
 
     # Gossip and exchanges
@@ -184,10 +184,9 @@ class Membership:
             return []
         if isinstance(message, Rumor):
             return self._merge(message.members, message.layout, now)
-        liveness = self._liveness.get(message.id)
-        if liveness is None:
+        if message.id not in self._opinions:
             return []
-        liveness.heartbeat(now.monotonic_ms)
+        self._opinions.heartbeat(message.id, now.monotonic_ms)
         layout_digest = self._layout.digest if self._layout else 0
         if message.table_digest == self._table.digest and message.layout_digest == layout_digest:
             return []
@@ -202,7 +201,7 @@ class Membership:
             return self._merge([message.member], None, now)
         if isinstance(message, Table):
             effects = self._merge(message.members, message.layout, now)
-            if message.answer and sender in self._liveness:
+            if message.answer and sender in self._opinions:
                 effects.append(Mail(sender, Table(self._table.all, self._layout, answer=False)))
             return effects
         if isinstance(message, LayoutWanted) and sender == self._id:
@@ -270,8 +269,7 @@ class Membership:
         effects: list[MembershipEffect] = []
         if gap_ms >= PAUSE_MS:
             effects.append(Noted("node.paused", {"gap_ms": gap_ms}, "warning"))
-            for liveness in self._liveness.values():
-                liveness.paused(gap_ms)
+            self._opinions.paused(gap_ms)
         if not self._cluster:
             if self._joining.may_found(now.monotonic_ms):
                 return effects + self._found(now)
@@ -283,7 +281,7 @@ class Membership:
             others = self._others()
             if others:
                 effects += self._exchange(others[self._random.getrandbits(16) % len(others)].id, now)
-            if all(self._liveness[record.id].state != "alive" for record in others):
+            if not any(self._opinions.is_alive(record.id) for record in others):
                 effects += [AskSeed(seed, self._cluster) for seed in self._joining.seeds]
         return effects
 
@@ -305,63 +303,34 @@ class Membership:
         effects: list[MembershipEffect] = []
         changed = False
         for record in self._others():
-            liveness = self._liveness[record.id]
-            before = liveness.state
-            if liveness.look(now.monotonic_ms):
+            ping, noted = self._opinions.look(record, now.monotonic_ms)
+            if ping:
                 self._sequence += 1
                 effects.append(Mail(record.id, Ping(self._sequence)))
-            if liveness.state != before:
+            if noted:
                 changed = True
-                effects.append(self._note_state(record, liveness, now))
+                effects.append(noted)
         return [*effects, self._new_view(now)] if changed else effects
 
     def _pong(self, sender: NodeId, now: Now) -> list[MembershipEffect]:
-        liveness, record = self._liveness.get(sender), self._table.get(sender)
-        if liveness is None or record is None:
+        record = self._table.get(sender)
+        if record is None or sender not in self._opinions:
             return []
-        before = liveness.state
-        liveness.pong(now.monotonic_ms)
-        if before == "alive":
-            return []
-        return [self._note_state(record, liveness, now), self._new_view(now)]
-
-    def _note_state(self, record: MemberRecord, liveness: Liveness, now: Now) -> Noted:
-        level = "info" if liveness.state == "alive" else "warning"
-        name = {"alive": "member.alive", "suspect": "member.suspected", "down": "member.down"}[liveness.state]
-        fields: dict[str, object] = {
-            "member": record.name,
-            "id": record.id,
-            "address": record.addresses.client,
-            "phi": round(liveness.phi(now.monotonic_ms), 1),
-        }
-        return Noted(name, fields, level)
+        noted = self._opinions.pong(record, now.monotonic_ms)
+        return [noted, self._new_view(now)] if noted else []
 
     # Changes
 
     def _changed(self, news: list[MemberRecord], now: Now) -> list[MembershipEffect]:
         """Keep, tell and show a change of the table or the layout."""
-        effects: list[MembershipEffect] = []
-        for record in news:
-            effects += self._follow(record, now)
+        effects: list[MembershipEffect] = [
+            self._opinions.follow(record, now.monotonic_ms) for record in news if record.id != self._id
+        ]
         if self._should_decide():
             self._layout = make_layout(1, [LayoutMember(r.id, r.zone, r.weight) for r in self._table.members])
             effects.append(Noted("layout.decided", {"number": 1, "members": len(self._layout.members)}))
         rumor = Rumor(self._cluster, self._id, tuple(news), self._layout)
         return [Persist(self._keep()), *effects, Publish(rumor), self._new_view(now)]
-
-    def _follow(self, record: MemberRecord, now: Now) -> list[MembershipEffect]:
-        if record.id == self._id:
-            return []
-        if record.status == "removed":
-            self._liveness.pop(record.id, None)
-            return [Noted("member.removed", {"member": record.name, "id": record.id})]
-        liveness = self._liveness.get(record.id)
-        fields: dict[str, object] = {"member": record.name, "id": record.id, "address": record.addresses.client}
-        if liveness is not None:
-            liveness.restarted(now.monotonic_ms)
-            return [Noted("member.changed", {**fields, "epoch": record.epoch})]
-        self._liveness[record.id] = Liveness(self._rhythms, now.monotonic_ms)
-        return [Noted("member.joined", fields)]
 
     def _should_decide(self) -> bool:
         """With a number of members to wait for, the founder decides as soon as they are there."""
@@ -387,12 +356,6 @@ class Membership:
 
     def _others(self) -> list[MemberRecord]:
         return [record for record in self._table.members if record.id != self._id]
-
-    def _member_view(self, record: MemberRecord, now_ms: int) -> MemberView:
-        liveness = self._liveness.get(record.id)
-        if liveness is None:
-            return MemberView(record, "alive", 0.0)
-        return MemberView(record, liveness.state, round(liveness.phi(now_ms), 2))
 
     def _keep(self) -> Kept:
         return Kept(

@@ -190,8 +190,10 @@ class Server:
         theirs = () if running else (self._orders_source, self._drained_sink, *self._made)
         for socket in (*mine, *theirs):
             socket.close(0)
+        if running:
+            return  # a thread that does not end still has the store
         self._cleanup.close()
-        if self._own_context and not running:
+        if self._own_context:
             self.context.term()
 
 
