@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from zdynamo.core.layout import is_genuine, make_layout
+from zdynamo.core.layout import is_genuine, is_newer, make_layout
 from zdynamo.messages import Layout, LayoutMember
 
 A, B, C = (
@@ -50,3 +50,13 @@ def test_a_layout_survives_the_wire() -> None:
 )
 def test_a_layout_that_is_not_what_it_says_is_noticed(forged: Layout) -> None:
     assert not is_genuine(forged)
+
+
+def test_of_two_layouts_with_one_number_everybody_takes_the_same() -> None:
+    one = make_layout(1, [LayoutMember("a", "", 1)])
+    other = make_layout(1, [LayoutMember("b", "", 1)])
+
+    assert is_newer(one, None)
+    assert is_newer(one, other) != is_newer(other, one)
+    assert is_newer(make_layout(2, one.members), max(one, other, key=lambda layout: layout.digest))
+    assert not is_newer(one, one)

@@ -4,7 +4,7 @@ import pytest
 from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
 from zdynamo import codec
-from zdynamo.core.events import Effect, News, PeerUnreachable, Reply, Send, Tick, ViewChanged
+from zdynamo.core.events import Effect, FromPeer, News, PeerUnreachable, Reply, Send, Tick, ViewChanged
 from zdynamo.core.forwards import HOPS_MAX, PATIENCE
 from zdynamo.core.requests import HELD_MAX
 from zdynamo.core.settings import NodeLimits
@@ -15,6 +15,7 @@ from zdynamo.messages import (
     Done,
     Forward,
     Forwarded,
+    Frame,
     Get,
     LayoutWanted,
     OutcomeUnknown,
@@ -326,3 +327,23 @@ def test_with_too_few_replicas_up_nothing_is_written() -> None:
         QuorumNotMet(request_id(1), 2, 1, "down: c, b")
     ]
     assert not node.store.has_records()
+
+
+def test_a_forwarded_request_ages_while_it_waits_to_be_taken() -> None:
+    node = LoneNode()
+    frame = Frame(CLUSTER, "b", 1, "a", 1, (Forward(7, 300, 1, put()),))
+
+    in_time = node.step(FromPeer(frame, waited_ms=299))
+    late = node.step(FromPeer(frame, waited_ms=300))
+
+    assert len(sent(in_time, StoreReplica)) == 2
+    assert late == []
+
+
+def test_after_a_node_that_surely_did_nothing_the_next_gets_a_first_attempt() -> None:
+    node, key = one_of_five()
+    ((first, forward),) = sent(node.asked(put(key=key)), Forward)
+
+    again = node.hears(first, Forwarded(forward.request, Refused(request_id(1), "stopping", retry=True)))
+
+    assert [message.message.attempt for _, message in sent(again, Forward)] == [1]

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from support.processes import Nodes, ended, is_whole, kill, members_of, wait_until
 
+from zdynamo import Client
+
 
 @pytest.mark.parametrize(("option", "offset"), [("port", 0), ("peer_port", 1), ("gossip_port", 2)])
 def test_a_port_in_use_is_named(nodes: Nodes, option: str, offset: int) -> None:
@@ -79,3 +81,20 @@ def test_an_address_beyond_loopback_needs_insecure(nodes: Nodes) -> None:
     assert code == 1
     assert len(said) == 1
     assert said[0].startswith("zdynamo: node.bind is 0.0.0.0, beyond loopback")
+
+
+def test_records_without_their_identity_are_not_taken_into_another_cluster(nodes: Nodes) -> None:
+    first = nodes.start("a", 0, "--found")
+    wait_until(lambda: bool(members_of(first)))
+    with Client(first.address) as client:
+        client.put("secret", "of the first cluster")
+    kill(first)
+    (first.data / "membership.json").unlink()
+
+    code, said = ended(nodes.start("a", 0, "--found", data=first.data))
+
+    assert code == 1
+    assert said[-1] == (
+        f"zdynamo: node.data: {first.data} holds records, but its membership.json is missing: "
+        "put it back, or use another folder"
+    )

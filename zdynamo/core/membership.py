@@ -326,29 +326,24 @@ class Membership:
         effects: list[MembershipEffect] = [
             self._opinions.follow(record, now.monotonic_ms) for record in news if record.id != self._id
         ]
-        if self._should_decide():
-            self._layout = make_layout(1, [LayoutMember(r.id, r.zone, r.weight) for r in self._table.members])
-            effects.append(Noted("layout.decided", {"number": 1, "members": len(self._layout.members)}))
+        if self._constants and self._constants.min_members > 1:  # nothing else to wait for: no need of data
+            effects += self._first_layout()
         rumor = Rumor(self._cluster, self._id, tuple(news), self._layout)
         return [Persist(self._keep()), *effects, Publish(rumor), self._new_view(now)]
 
-    def _should_decide(self) -> bool:
-        """With a number of members to wait for, the founder decides as soon as they are there."""
-        constants = self._constants
-        assert constants is not None
-        founder = self._layout is None and constants.founder == self._id
-        return founder and 1 < constants.min_members <= len(self._table.members)
-
     def _decide_layout(self, now: Now) -> list[MembershipEffect]:
-        """The first data wants a place: whoever is a member by now owns it."""
-        constants = self._constants
+        """The first data wants a place."""
+        decided = self._first_layout()
+        return [*decided, *self._changed([], now), *self._exchange_with_all(now)] if decided else []
+
+    def _first_layout(self) -> list[MembershipEffect]:
+        """The founder alone decides, once, when enough have joined: whoever is a member by now owns the data."""
+        constants, members = self._constants, self._table.members
         assert constants is not None
-        members = self._table.members
         if self._layout is not None or constants.founder != self._id or len(members) < constants.min_members:
             return []
-        self._layout = make_layout(1, [LayoutMember(r.id, r.zone, r.weight) for r in members])
-        noted = Noted("layout.decided", {"number": 1, "members": len(members)})
-        return [noted, *self._changed([], now), *self._exchange_with_all(now)]
+        self._layout = make_layout(1, [LayoutMember(record.id, record.zone, record.weight) for record in members])
+        return [Noted("layout.decided", {"number": 1, "members": len(members)})]
 
     def _new_view(self, now: Now) -> NewView:
         self._view_number += 1
