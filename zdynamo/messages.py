@@ -88,6 +88,27 @@ class View(Struct, array_like=True, frozen=True):
     layout: Layout | None  # None until the first layout is decided: no data is taken before
     table_digest: int
     took_over: bool = False  # this process took over the id of a member whose data it does not have
+    old_copy: bool = False  # members remember a later start of this node: its store is a restored copy
+    buckets_differ: tuple[NodeId, ...] = ()  # members whose bucket tables are not the one of this node
+
+
+class Bucket(Struct, array_like=True, frozen=True):
+    """The rules of a bucket; 0 and "" are the cluster's defaults."""
+
+    name: str
+    r: int = 0
+    w: int = 0
+    pr: int = 0
+    pw: int = 0
+    expiry_ms: int = 0  # after its write a value expires; 0: never
+    conflict: str = "siblings"  # or "lww", or "merge:MODULE:FUNCTION"
+
+
+class ClientLimits(Struct, array_like=True, frozen=True):
+    """What clients check before they send."""
+
+    key_bytes_max: int
+    value_bytes_max: int
 
 
 class Get(Struct, array_like=True, tag=0, frozen=True):
@@ -116,6 +137,8 @@ class Put(Struct, array_like=True, tag=1, frozen=True):
     context: bytes = b""  # from a read; b"" overwrites what the coordinator knows
     w: int = 0
     pw: int = 0
+    ttl_ms: int = -1  # expires so long after it is written; 0: never, -1: as the bucket says
+    condition: Literal["", "absent", "unchanged"] = ""  # unchanged: there is nothing that the context has not seen
 
 
 class Delete(Struct, array_like=True, tag=2, frozen=True):
@@ -144,6 +167,30 @@ class DescribeNode(Struct, array_like=True, tag=4, frozen=True):
 
     request: RequestId
     cluster: str
+
+
+class ListKeys(Struct, array_like=True, tag=5, frozen=True):
+    """List the keys of a bucket in one partition, as R owners agree on them, in order."""
+
+    request: RequestId
+    cluster: str
+    deadline_ms: int
+    bucket: str
+    partition: int
+    prefix: bytes = b""
+    after: bytes = b""  # a key: only those behind it
+    limit: int = 1000  # keys at most
+    r: int = 0
+
+
+class Explain(Struct, array_like=True, tag=6, frozen=True):
+    """Tell all that the owners hold under a key, and how they differ."""
+
+    request: RequestId
+    cluster: str
+    deadline_ms: int
+    bucket: str
+    key: bytes
 
 
 class SiblingValue(Struct, array_like=True, frozen=True):
@@ -221,6 +268,8 @@ class Topology(Struct, array_like=True, tag=7, frozen=True):
     owners: tuple[tuple[NodeId, ...], ...]  # by partition, empty without a layout
     view: int
     table_digest: int
+    buckets: tuple[Bucket, ...] = ()  # of the answering node
+    limits: ClientLimits | None = None
 
 
 class NodeDescription(Struct, array_like=True, tag=8, frozen=True):
@@ -237,9 +286,76 @@ class NodeDescription(Struct, array_like=True, tag=8, frozen=True):
     uptime_ms: int
 
 
+class KeysListed(Struct, array_like=True, tag=9, frozen=True):
+    """The keys that have a value. Go on after `last` for more, even if there are none."""
+
+    request: RequestId
+    keys: tuple[bytes, ...]
+    last: bytes  # what has been looked at reaches so far
+    more: bool
+
+
+class SiblingState(Struct, array_like=True, frozen=True):
+    """One sibling as a replica holds it, without its value."""
+
+    dot: Dot
+    time_ms: int  # wall clock of the coordinator
+    expires_ms: int
+    tombstone: bool
+    content_type: str
+    size: int  # bytes of the value
+    request: bytes
+
+
+class ReplicaState(Struct, array_like=True, frozen=True):
+    """What one replica holds under a key."""
+
+    node: NodeId
+    reachable: bool
+    settled: bool = False
+    round: int = 0  # the partition's reaping round
+    digest: int = 0  # of the record, 64 bits; 0: there is none
+    clock: tuple[Dot, ...] = ()
+    cloud: tuple[Dot, ...] = ()
+    siblings: tuple[SiblingState, ...] = ()
+    waits: str = ""  # why what is dead has not been removed yet
+    hint: str = ""  # for whom it is held
+
+
+class Explained(Struct, array_like=True, tag=10, frozen=True):
+    """Everything about a key."""
+
+    request: RequestId
+    partition: int
+    owners: tuple[NodeId, ...]
+    fallbacks: tuple[NodeId, ...]  # in the order in which they would be asked
+    bucket: Bucket
+    replicas: tuple[ReplicaState, ...]  # of the owners, in their order
+
+
+class ConditionFailed(Struct, array_like=True, tag=11, frozen=True):
+    """R replicas hold what the writer ruled out; nothing was written. The context covers what is there."""
+
+    request: RequestId
+    context: bytes
+
+
 ClientWrite = Put | Delete
-ClientRequest = Get | Put | Delete | DescribeCluster | DescribeNode
-ClientAnswer = Found | Absent | Done | QuorumNotMet | OutcomeUnknown | Overloaded | Refused | Topology | NodeDescription
+ClientRequest = Get | Put | Delete | DescribeCluster | DescribeNode | ListKeys | Explain
+ClientAnswer = (
+    Found
+    | Absent
+    | Done
+    | QuorumNotMet
+    | OutcomeUnknown
+    | Overloaded
+    | Refused
+    | Topology
+    | NodeDescription
+    | KeysListed
+    | Explained
+    | ConditionFailed
+)
 
 
 class Hello(Struct, array_like=True, tag=0, frozen=True):
@@ -297,7 +413,7 @@ class Forwarded(Struct, array_like=True, tag=7, frozen=True):
     """The answer to a Forward, for the client."""
 
     request: int
-    answer: Found | Absent | Done | QuorumNotMet | OutcomeUnknown | Overloaded | Refused
+    answer: Found | Absent | Done | QuorumNotMet | OutcomeUnknown | Overloaded | Refused | ConditionFailed
 
 
 class StoreReplica(Struct, array_like=True, tag=8, frozen=True):
@@ -341,6 +457,114 @@ class ReplicaRefused(Struct, array_like=True, tag=12, frozen=True):
 
     request: int
     reason: Literal["stale layout", "stale round", "clock skew", "malformed", "disk", "limit"]
+    round: int = 0  # with "stale round": the one of the replica
+
+
+class PullPage(Struct, array_like=True, tag=13, frozen=True):
+    """Send me your records of a partition, from behind a storage key on."""
+
+    request: int
+    partition: int
+    after: bytes
+    bytes_max: int  # of the page; one record may be larger
+
+
+class Page(Struct, array_like=True, tag=14, frozen=True):
+    """A stretch of a partition."""
+
+    request: int
+    partition: int
+    settled: bool  # whether the sender is sure of what it holds
+    round: int
+    records: tuple[tuple[bytes, bytes], ...]  # storage key, record
+    last: bool  # there is nothing behind
+
+
+class ReapAsk(Struct, array_like=True, tag=15, frozen=True):
+    """Do you hold exactly these dead records?"""
+
+    request: int
+    partition: int
+    items: tuple[tuple[bytes, int], ...]  # storage key, digest of the record
+
+
+class ReapHeld(Struct, array_like=True, tag=16, frozen=True):
+    """The answer, and whether anything is against removing them."""
+
+    request: int
+    partition: int
+    round: int
+    blocked: str  # by what, in words; "": by nothing
+    differs: tuple[int, ...]  # places in `items` of what is not held like that
+
+
+class BeginRound(Struct, array_like=True, tag=17, frozen=True):
+    """Begin this reaping round of the partition, if you are one before it."""
+
+    request: int
+    partition: int
+    round: int
+
+
+class RoundBegun(Struct, array_like=True, tag=18, frozen=True):
+    """The round that the sender is in, kept on its disk."""
+
+    request: int
+    partition: int
+    round: int
+    blocked: str
+
+
+class Reap(Struct, array_like=True, tag=19, frozen=True):
+    """Every owner held these dead records before the round before this one began: remove them if you still do."""
+
+    request: int
+    partition: int
+    round: int
+    items: tuple[tuple[bytes, int], ...]
+
+
+class Reaped(Struct, array_like=True, tag=20, frozen=True):
+    """Done."""
+
+    request: int
+    partition: int
+    kept: tuple[int, ...]  # places in `items` of what is still there
+
+
+class ListReplica(Struct, array_like=True, tag=21, frozen=True):
+    """Send me your keys of a partition between two storage keys."""
+
+    request: int
+    deadline_ms: int
+    after: bytes
+    end: bytes
+    limit: int
+
+
+class ReplicaListed(Struct, array_like=True, tag=22, frozen=True):
+    """The keys, each with a digest of its record and whether it shows a value."""
+
+    request: int
+    settled: bool
+    round: int
+    entries: tuple[tuple[bytes, int, bool], ...]
+    last: bool  # there is nothing behind
+
+
+class Inspect(Struct, array_like=True, tag=23, frozen=True):
+    """Tell what you hold under this key."""
+
+    request: int
+    deadline_ms: int
+    key: bytes
+
+
+class Inspected(Struct, array_like=True, tag=24, frozen=True):
+    """What is held."""
+
+    request: int
+    state: ReplicaState
 
 
 PeerMessage = (
@@ -357,6 +581,18 @@ PeerMessage = (
     | FetchReplica
     | ReplicaFetched
     | ReplicaRefused
+    | PullPage
+    | Page
+    | ReapAsk
+    | ReapHeld
+    | BeginRound
+    | RoundBegun
+    | Reap
+    | Reaped
+    | ListReplica
+    | ReplicaListed
+    | Inspect
+    | Inspected
 )
 
 
@@ -381,6 +617,7 @@ class Heartbeat(Struct, array_like=True, tag=0, frozen=True):
     sequence: int
     table_digest: int
     layout_digest: int  # 0: none yet
+    buckets_digest: int = 0  # of the bucket table
 
 
 class Rumor(Struct, array_like=True, tag=1, frozen=True):

@@ -30,10 +30,13 @@ from zdynamo.client.routes import Link, Routes, endpoint
 from zdynamo.client.timers import Timers
 from zdynamo.messages import (
     Absent,
+    ConditionFailed,
     DescribeCluster,
     DescribeNode,
     Done,
+    Explained,
     Found,
+    KeysListed,
     NodeDescription,
     OutcomeUnknown,
     Overloaded,
@@ -55,7 +58,7 @@ NOBODY_MS = 1_000  # how long a call waits for a first node while every node giv
 SLOW_PATIENCES = 4  # a node that answers others may take this many times the patience for one call
 TRY_AGAIN_MS = 5  # a call with less time left than this is not tried once more
 
-FINAL = (Found, Absent, Done, NodeDescription)
+FINAL = (Found, Absent, Done, NodeDescription, KeysListed, Explained, ConditionFailed)
 OWN_REQUESTS = 1 << 63  # request counters from here on are the core's own questions
 
 

@@ -7,7 +7,7 @@ first answer counts. Two coordinators of one request harm nobody: readers see on
 from msgspec.structs import replace
 
 from zdynamo.core.events import Effect, Now, Send
-from zdynamo.core.pending import Answer, Origin, Pending, answer
+from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
 from zdynamo.core.tally import Tally
 from zdynamo.messages import (
     Absent,
@@ -36,6 +36,7 @@ class Forwarding:
         "candidates",
         "deadline_at_ms",
         "due_ms",
+        "handler",
         "hops",
         "message",
         "number",
@@ -48,6 +49,7 @@ class Forwarding:
     def __init__(
         self, number: int, origin: Origin, message: Get | Put | Delete, hops: int, deadline_at_ms: int
     ) -> None:
+        self.handler: Handler
         self.number = number
         self.origin = origin
         self.message = message
@@ -70,6 +72,7 @@ class Forwards:
 
     def begin(self, operation: Forwarding, candidates: list[NodeId], now: Now) -> list[Effect]:
         """Ask the first of the candidates; there must be one."""
+        operation.handler = self
         operation.candidates = candidates
         self._pending.add(operation)
         return self._ask_next(operation, now)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from zdynamo.core.buckets import Buckets
 from zdynamo.core.describe import describe_cluster, describe_node
 from zdynamo.core.dots import COUNTER_KEY, Dots, HybridClock
 from zdynamo.core.events import (
@@ -27,32 +28,53 @@ from zdynamo.core.events import (
     Tick,
     ViewChanged,
 )
+from zdynamo.core.explains import Explains
 from zdynamo.core.links import Links
+from zdynamo.core.listings import Listings
 from zdynamo.core.partitions import Partitions
 from zdynamo.core.pending import answer
 from zdynamo.core.placement import Placement
+from zdynamo.core.pulls import Pulls
+from zdynamo.core.reaper import Reaper
 from zdynamo.core.replica import Replica
 from zdynamo.core.requests import Requests
+from zdynamo.core.rounds import Rounds
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import Store
+from zdynamo.core.tombstones import Tombstones
 from zdynamo.messages import (
+    BeginRound,
+    Bucket,
     DescribeCluster,
     DescribeNode,
+    Explain,
     FetchReplica,
     Forward,
     Forwarded,
     Frame,
     Hello,
+    Inspect,
+    Inspected,
     LayoutWanted,
+    ListKeys,
+    ListReplica,
     NodeId,
+    Page,
     PeerMessage,
     Ping,
     Pong,
+    PullPage,
+    Reap,
+    ReapAsk,
+    Reaped,
+    ReapHeld,
     Refusal,
     Refused,
     ReplicaFetched,
+    ReplicaListed,
     ReplicaRefused,
     ReplicaStored,
+    RoundBegun,
     StoreReplica,
     Table,
 )
@@ -65,7 +87,14 @@ class Node:
     """One node. Owned by one thread, together with its store."""
 
     def __init__(
-        self, *, store: Store, limits: NodeLimits, random: Randomness, now: Now, had_data: bool = False
+        self,
+        *,
+        store: Store,
+        limits: NodeLimits,
+        random: Randomness,
+        now: Now,
+        had_data: bool = False,
+        buckets: tuple[Bucket, ...] = (),
     ) -> None:
         """`had_data`: this node has been a member; an empty store is a lost disk then. Commit before the first step."""
         self._store = store
@@ -74,20 +103,64 @@ class Node:
         lost_disk = had_data and store.get(COUNTER_KEY) is None
         self._dots = Dots(store, random.getrandbits(64))
         clock = HybridClock()
-        self._replica = Replica(store, clock, clock_skew_ms=limits.clock_skew_ms)
+        self._rounds = Rounds(store)
+        self._tombstones = Tombstones(store)
+        self._replica = Replica(store, clock, self._rounds, self._tombstones, clock_skew_ms=limits.clock_skew_ms)
         self._partitions = Partitions(store, lost_disk=lost_disk)
         self._links = Links(self.counters)
+        self._buckets = Buckets(buckets, limits)
         self._placement: Placement | None = None
         self.stopping = False  # set by the driver: take nothing new, finish what is in progress
         self._requests = Requests(
             store=store,
             replica=self._replica,
             partitions=self._partitions,
+            rounds=self._rounds,
+            buckets=self._buckets,
             dots=self._dots,
             clock=clock,
             limits=limits,
             first_number=random.getrandbits(48),
             counters=self.counters,
+        )
+        pending = self._requests.pending
+        self._reaper = Reaper(
+            replica=self._replica,
+            rounds=self._rounds,
+            tombstones=self._tombstones,
+            partitions=self._partitions,
+            heal=self._requests.heal,
+            limits=limits,
+            random=random,
+            counters=self.counters,
+        )
+        self._pulls = Pulls(
+            store=store,
+            replica=self._replica,
+            rounds=self._rounds,
+            partitions=self._partitions,
+            buckets=self._buckets,
+            limits=limits,
+            counters=self.counters,
+        )
+        self._listings = Listings(
+            store=store,
+            pending=pending,
+            replica=self._replica,
+            rounds=self._rounds,
+            partitions=self._partitions,
+            buckets=self._buckets,
+            limits=limits,
+            counters=self.counters,
+        )
+        self._explains = Explains(
+            pending=pending,
+            replica=self._replica,
+            rounds=self._rounds,
+            partitions=self._partitions,
+            buckets=self._buckets,
+            waits=self._reaper.waits,
+            limits=limits,
         )
         self._steps: dict[type[Event], Callable[..., list[Effect]]] = {
             FromPeer: self._from_peer,
@@ -107,6 +180,18 @@ class Node:
             Forwarded: self._forwarded,
             Ping: self._ping,
             Hello: self._hello,
+            PullPage: self._pulls.page_wanted,
+            Page: self._pulls.page,
+            ReapAsk: self._reaper.asked,
+            ReapHeld: self._reaper.held,
+            BeginRound: self._reaper.begin_round,
+            RoundBegun: self._reaper.round_begun,
+            Reap: self._reaper.reap,
+            Reaped: self._reaper.reaped,
+            ListReplica: self._listings.list_replica,
+            ReplicaListed: self._listings.replica_listed,
+            Inspect: self._explains.inspect,
+            Inspected: self._explains.inspected,
         }
 
     def step(self, event: Event, now: Now) -> list[Effect]:
@@ -133,7 +218,8 @@ class Node:
     @property
     def next_due_ms(self) -> int | None:
         """When the next Tick is wanted, monotonic; None: not before another event."""
-        return self._requests.next_due_ms
+        dues = (self._requests.next_due_ms, self._pulls.next_due_ms, self._reaper.next_due_ms)
+        return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     @property
     def idle(self) -> bool:
@@ -173,7 +259,10 @@ class Node:
         return self._requests.missing(event.peer, now)
 
     def _tick(self, event: Tick, now: Now) -> list[Effect]:
-        return self._requests.expire(now)
+        effects = self._requests.expire(now)
+        if self._placement is not None and self._placement.owners and not self.stopping:
+            effects += self._pulls.tick(self._placement, now) + self._reaper.tick(self._placement, now)
+        return effects
 
     def _from_peer(self, event: FromPeer, now: Now) -> list[Effect]:
         frame = event.frame
@@ -209,7 +298,7 @@ class Node:
         number = message.request
         if not is_storage_key(message.key, placement.view.constants.partitions):
             return [Send(sender, ReplicaRefused(number, "malformed"))]
-        merged = self._replica.merge(number, message.key, message.record, now.wall_ms)
+        merged = self._replica.merge(number, message.key, message.record, message.round, now.wall_ms)
         if merged.refused is not None:
             self.counters["replica.refused"] += 1
             return [
@@ -259,7 +348,12 @@ class Node:
         if isinstance(request, DescribeNode):
             uptime_ms = now.monotonic_ms - self._started_ms
             return [Reply(client, describe_node(request, placement, dict(self.counters), self._store, uptime_ms))]
-        return self._requests.admit(client, request, placement, now, deadline_ms=request.deadline_ms - event.waited_ms)
+        deadline_ms = request.deadline_ms - event.waited_ms
+        if isinstance(request, ListKeys):
+            return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms)
+        if isinstance(request, Explain):
+            return self._explains.begin(client, request, placement, now, deadline_ms=deadline_ms)
+        return self._requests.admit(client, request, placement, now, deadline_ms=deadline_ms)
 
     def _describe_cluster(self, client: bytes, request: DescribeCluster, placement: Placement) -> list[Effect]:
         cluster = placement.view.cluster

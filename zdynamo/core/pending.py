@@ -6,15 +6,18 @@ peer has not answered is known, and bounded.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from zdynamo.core.events import Effect, Reply, Send
+from zdynamo.core.events import Effect, Now, Reply, Send
 from zdynamo.core.tally import Tally
 from zdynamo.messages import (
     Absent,
+    ConditionFailed,
     Done,
+    Explained,
     Forwarded,
     Found,
+    KeysListed,
     NodeId,
     OutcomeUnknown,
     Overloaded,
@@ -24,16 +27,18 @@ from zdynamo.messages import (
 
 Origin = bytes | tuple[NodeId, int]  # a client's connection, or the peer that forwarded and its request number
 Kind = TypeVar("Kind")
-Answer = Found | Absent | Done | QuorumNotMet | OutcomeUnknown | Overloaded | Refused
+Answer = Found | Absent | Done | QuorumNotMet | OutcomeUnknown | Overloaded | Refused | ConditionFailed
+LocalAnswer = KeysListed | Explained  # of requests that are never forwarded
 
 SCAN_MS = 20  # deadlines are looked at no more often than this
 
 
-def answer(origin: Origin, message: Answer) -> Effect:
+def answer(origin: Origin, message: Answer | LocalAnswer) -> Effect:
     """The effect that brings an answer to whoever asked this node."""
     if isinstance(origin, bytes):
         return Reply(origin, message)
     peer, number = origin
+    assert not isinstance(message, LocalAnswer)
     return Send(peer, Forwarded(number, message))
 
 
@@ -45,6 +50,20 @@ class Operation(Protocol):
     size: int  # bytes sent to each replica asked
     answered: bool
     tally: Tally
+
+    handler: "Handler"
+
+
+class Handler(Protocol):
+    """Whoever coordinates operations of one kind."""
+
+    def missed(self, replica: NodeId, operation: Any, now: Now) -> list[Effect]:
+        """The replica will not do its part."""
+        ...
+
+    def expired(self, operation: Any, now: Now) -> list[Effect]:
+        """Its `due_ms` has passed."""
+        ...
 
 
 class Pending:

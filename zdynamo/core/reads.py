@@ -9,7 +9,7 @@ from collections.abc import Callable
 from zdynamo.core.context import encode_context
 from zdynamo.core.dots import wall_ms_of
 from zdynamo.core.events import Effect, Now, Send
-from zdynamo.core.pending import Origin, Pending, answer
+from zdynamo.core.pending import Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import EMPTY, Record, decode_record, merge, shown
 from zdynamo.core.tally import Tally
@@ -36,6 +36,7 @@ class Read:
         "answered",
         "due_ms",
         "encoded",
+        "handler",
         "needed",
         "number",
         "origin",
@@ -51,6 +52,7 @@ class Read:
     def __init__(
         self, number: int, origin: Origin, request: bytes, due_ms: int, *, strict: bool, then: Then | None
     ) -> None:
+        self.handler: Handler
         self.number = number
         self.origin = origin
         self.request = request
@@ -97,6 +99,7 @@ class Reads:
             return [
                 answer(operation.origin, QuorumNotMet(operation.request, operation.needed, len(asked), f"down: {down}"))
             ]
+        operation.handler = self
         operation.tally = Tally(operation.needed, asked)
         self._pending.add(operation)
         if local is not None:
@@ -114,7 +117,7 @@ class Reads:
             try:
                 record = decode_record(message.record)
             except Malformed:
-                return self.missed(replica, operation)
+                return self.missed(replica, operation, now)
             operation.encoded = message.record if operation.record is EMPTY else b""
             operation.record = merge(operation.record, record) if operation.record is not EMPTY else record
         if not operation.tally.yes(replica):
@@ -125,12 +128,12 @@ class Reads:
             return self._conclude(operation, placement, now)
         return self._give_up(operation) if operation.lost else []
 
-    def missed(self, replica: NodeId, operation: Read) -> list[Effect]:
+    def missed(self, replica: NodeId, operation: Read, now: Now) -> list[Effect]:
         """The replica will not answer."""
         operation.tally.no(replica)
         return self._give_up(operation) if operation.lost else []
 
-    def expired(self, operation: Read) -> list[Effect]:
+    def expired(self, operation: Read, now: Now) -> list[Effect]:
         """The deadline has passed."""
         return self._give_up(operation)
 

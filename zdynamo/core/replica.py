@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from zdynamo.core.dots import HybridClock, wall_ms_of
 from zdynamo.core.record import EMPTY, Record, covers, covers_all, decode_record, encode_record, is_later, merge
+from zdynamo.core.rounds import Rounds
 from zdynamo.core.store import Store
+from zdynamo.core.tombstones import Tombstones
 from zdynamo.errors import Malformed
 from zdynamo.messages import Dot, ReplicaRefused
 
@@ -37,8 +39,12 @@ class Merged(NamedTuple):
 class Replica:
     """The copies of this node."""
 
-    def __init__(self, store: Store, clock: HybridClock, *, clock_skew_ms: int) -> None:
+    def __init__(
+        self, store: Store, clock: HybridClock, rounds: Rounds, tombstones: Tombstones, *, clock_skew_ms: int
+    ) -> None:
         self._store = store
+        self._rounds = rounds
+        self._tombstones = tombstones
         self._clock = clock
         self._clock_skew_ms = clock_skew_ms
 
@@ -57,11 +63,18 @@ class Replica:
     def stage(self, key: bytes, birth: int, record: Record) -> bytes:
         """The record, encoded."""
         encoded = encode_record(record)
-        self._store.put(key, birth.to_bytes(BIRTH_BYTES, "big") + encoded)
+        self._put(key, birth.to_bytes(BIRTH_BYTES, "big"), encoded, record)
         return encoded
 
-    def merge(self, request: int, key: bytes, encoded: bytes, wall_ms: int) -> Merged:
-        """Stage the merge of a peer's record with the copy here."""
+    def drop(self, key: bytes) -> None:
+        """Stage the end of a copy, and of its birth."""
+        self._store.delete(key)
+        self._tombstones.forget(key)
+
+    def merge(self, request: int, key: bytes, encoded: bytes, round: int, wall_ms: int) -> Merged:
+        """Stage the merge of a record, read or minted under that round, with the copy here."""
+        if self._rounds.is_straggler(key, round):
+            return Merged(ReplicaRefused(request, "stale round", self._rounds.of_key(key)))
         stored = self._store.get(key)
         if stored is not None and stored[BIRTH_BYTES:] == encoded:
             return Merged(None)
@@ -74,15 +87,20 @@ class Replica:
                 return Merged(ReplicaRefused(request, "clock skew"))
             self._clock.saw(sibling.time)
         if stored is None:
-            self._store.put(key, UNBORN + encoded)
+            self._put(key, UNBORN, encoded, record)
             return Merged(None)
         held = decode_record(stored[BIRTH_BYTES:])
         if covers_all(record.clock, held.clock):  # the usual case: the record has seen all that is held here
-            self._store.put(key, stored[:BIRTH_BYTES] + encoded)
+            self._put(key, stored[:BIRTH_BYTES], encoded, record)
             return Merged(None)
         merged = merge(held, record)
-        self._store.put(key, stored[:BIRTH_BYTES] + encode_record(merged))
+        self._put(key, stored[:BIRTH_BYTES], encode_record(merged), merged)
         beyond = [sibling for sibling in merged.siblings if not covers(record.clock, sibling.dot)]
         if not beyond or any(is_later(held, new) for held in beyond for new in record.siblings):
             return Merged(None)
         return Merged(None, merged.clock.entries)
+
+    def _put(self, key: bytes, birth: bytes, encoded: bytes, record: Record) -> None:
+        self._store.put(key, birth + encoded)
+        if any(sibling.tombstone or sibling.expires_ms for sibling in record.siblings):
+            self._tombstones.note(key, record)

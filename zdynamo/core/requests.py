@@ -7,19 +7,21 @@ alone decides on the first, when there is data to take.
 from collections import defaultdict
 
 from zdynamo.core.admission import refusal
+from zdynamo.core.buckets import Buckets
 from zdynamo.core.context import decode_context
 from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Effect, News, Now, Reply, Send
 from zdynamo.core.forwards import HOPS_MAX, Forwarding, Forwards
 from zdynamo.core.partitions import Partitions
-from zdynamo.core.pending import Operation, Origin, Pending, answer
+from zdynamo.core.pending import Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.reads import Read, Reads, Then
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, shown
 from zdynamo.core.replica import Replica
+from zdynamo.core.rounds import Rounds
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import Store
-from zdynamo.core.writes import RETRY_AFTER_MS, ROUND, Write, Writes
+from zdynamo.core.writes import RETRY_AFTER_MS, Write, Writes
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
     Absent,
@@ -55,6 +57,8 @@ class Requests:
         store: Store,
         replica: Replica,
         partitions: Partitions,
+        rounds: Rounds,
+        buckets: Buckets,
         dots: Dots,
         clock: HybridClock,
         limits: NodeLimits,
@@ -64,11 +68,15 @@ class Requests:
         self._store = store
         self._replica = replica
         self._partitions = partitions
+        self._rounds = rounds
+        self._buckets = buckets
         self._limits = limits
         self._counters = counters
         self.pending = Pending(first_number)
         self._reads = Reads(self.pending)
-        self._writes = Writes(pending=self.pending, replica=replica, dots=dots, clock=clock, limits=limits)
+        self._writes = Writes(
+            pending=self.pending, replica=replica, rounds=rounds, dots=dots, clock=clock, limits=limits
+        )
         self._forwards = Forwards(self.pending, replica_timeout_ms=limits.replica_timeout_ms)
         self._held: list[tuple[Origin, DataRequest, int, int]] = []  # origin, request, hops, deadline
         self._layout_wanted = False
@@ -120,25 +128,20 @@ class Requests:
     def refused(self, replica: NodeId, number: int, now: Now) -> list[Effect]:
         """A replica will not do its part."""
         operation = self.pending.get(number)
-        return self._missed(replica, operation, now) if operation else []
+        return operation.handler.missed(replica, operation, now) if operation else []
 
     def missing(self, replica: NodeId, now: Now) -> list[Effect]:
         """Nothing that waits for this node need wait any more."""
         effects: list[Effect] = []
         for operation in self.pending.waiting_for(replica):
-            effects += self._missed(replica, operation, now)
+            effects += operation.handler.missed(replica, operation, now)
         return effects
 
     def expire(self, now: Now) -> list[Effect]:
         """Answer whatever has waited until its deadline."""
         effects: list[Effect] = []
         for operation in self.pending.due(now.monotonic_ms):
-            if isinstance(operation, Write):
-                effects += self._writes.expired(operation)
-            elif isinstance(operation, Forwarding):
-                effects += self._forwards.expired(operation, now)
-            elif isinstance(operation, Read):
-                effects += self._reads.expired(operation)
+            effects += operation.handler.expired(operation, now)
         for held in [held for held in self._held if held[3] <= now.monotonic_ms]:
             self._held.remove(held)
             self._layout_wanted = False  # whoever comes next asks again
@@ -169,10 +172,14 @@ class Requests:
             kept.append(answer(read.origin, Refused(read.request, DISK_FULL, retry=True)))
         return kept
 
+    def heal(self, key: bytes, placement: Placement, now: Now) -> list[Effect]:
+        """Read a storage key from all owners that are up, and bring what they hold together to all of them."""
+        return []
+
     def local(self, number: int, key: bytes, placement: Placement) -> ReplicaFetched:
         """What this node has of a key, and whether having nothing means that there is nothing."""
         settled = self._partitions.settled(key) and bool(placement.owners) and placement.me in placement.owners_of(key)
-        return ReplicaFetched(number, settled, ROUND, self._replica.fetch(key))
+        return ReplicaFetched(number, settled, self._rounds.of_key(key), self._replica.fetch(key))
 
     def _coordinate(
         self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
@@ -297,14 +304,6 @@ class Requests:
             return []
         self._layout_wanted = True
         return [News(placement.view.cluster, placement.me, LayoutWanted())]
-
-    def _missed(self, replica: NodeId, operation: Operation, now: Now) -> list[Effect]:
-        if isinstance(operation, Write):
-            return self._writes.missed(replica, operation)
-        if isinstance(operation, Forwarding):
-            return self._forwards.missed(replica, operation, now)
-        assert isinstance(operation, Read)
-        return self._reads.missed(replica, operation)
 
     def _overloaded(self, origin: Origin, message: DataRequest) -> Effect:
         self._counters["requests.overloaded"] += 1

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from zdynamo.core.context import encode_context
 from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Effect, Now, Reply, Send
-from zdynamo.core.pending import Answer, Origin, Pending, answer
+from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, with_dots, write
 from zdynamo.core.replica import Copy, Replica
+from zdynamo.core.rounds import Rounds
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.tally import Tally
 from zdynamo.messages import (
@@ -29,7 +30,6 @@ from zdynamo.messages import (
 
 RETRY_AFTER_MS = 50  # told to clients whose request would not fit; about the time to work off a full budget
 OPERATION_BYTES = 512  # about what an operation takes in memory beside its record
-ROUND = 0  # the reaping round of every partition until tombstones are reaped
 
 
 class Write:
@@ -43,6 +43,7 @@ class Write:
         "clock",
         "context",
         "due_ms",
+        "handler",
         "key",
         "number",
         "origin",
@@ -55,6 +56,7 @@ class Write:
     )
 
     def __init__(self, number: int, origin: Origin, request: bytes, key: bytes, due_ms: int) -> None:
+        self.handler: Handler
         self.number = number
         self.origin = origin
         self.request = request  # the client's id of it
@@ -77,9 +79,17 @@ class Writes:
     """The writes that this node coordinates."""
 
     def __init__(
-        self, *, pending: Pending, replica: Replica, dots: Dots, clock: HybridClock, limits: NodeLimits
+        self,
+        *,
+        pending: Pending,
+        replica: Replica,
+        rounds: Rounds,
+        dots: Dots,
+        clock: HybridClock,
+        limits: NodeLimits,
     ) -> None:
         self._pending = pending
+        self._rounds = rounds
         self._replica = replica
         self._dots = dots
         self._clock = clock
@@ -140,7 +150,7 @@ class Writes:
             operation.beyond = join(operation.beyond, Clock(message.beyond))
         return self._conclude(operation, placement, now)
 
-    def missed(self, replica: NodeId, operation: Write) -> list[Effect]:
+    def missed(self, replica: NodeId, operation: Write, now: Now) -> list[Effect]:
         """The replica will not take it."""
         self._pending.heard(operation, replica)
         operation.tally.no(replica)
@@ -149,7 +159,7 @@ class Writes:
         self._pending.forget_if_over(operation)
         return []
 
-    def expired(self, operation: Write) -> list[Effect]:
+    def expired(self, operation: Write, now: Now) -> list[Effect]:
         """The deadline has passed."""
         effects = [] if operation.answered else self._give_up(operation)
         self._pending.drop(operation)
@@ -216,13 +226,15 @@ class Writes:
     def _send(
         self, operation: Write, encoded: bytes, asked: list[NodeId], w: int, placement: Placement, now: Now
     ) -> list[Effect]:
+        operation.handler = self
         operation.size = len(encoded) + OPERATION_BYTES
         operation.tally = Tally(min(w, len(placement.owners_of(operation.key))), (placement.me, *asked))
         operation.tally.yes(placement.me)
         self._pending.add(operation)
         message = StoreReplica(
-            operation.number, operation.due_ms - now.monotonic_ms, placement.layouts, ROUND, operation.key, encoded
-        )
+            operation.number, operation.due_ms - now.monotonic_ms, placement.layouts,
+            self._rounds.of_key(operation.key), operation.key, encoded,
+        )  # fmt: skip
         effects: list[Effect] = [Send(owner, message) for owner in asked]
         return effects + self._conclude(operation, placement, now)
 

@@ -1,0 +1,47 @@
+"""The rules of each bucket: how many answers, how long values live, how conflicts end."""
+
+from collections.abc import Iterable
+
+import xxhash
+from msgspec import msgpack
+
+from zdynamo.core.settings import NodeLimits
+from zdynamo.messages import Bucket
+
+SIBLINGS, LWW = "siblings", "lww"
+
+
+class Buckets:
+    """The bucket table of this node, with the cluster's defaults filled in."""
+
+    def __init__(self, table: Iterable[Bucket], limits: NodeLimits) -> None:
+        self.table = tuple(sorted(table, key=lambda bucket: bucket.name))
+        self._limits = limits
+        self._rules = {bucket.name: self._filled(bucket) for bucket in self.table}
+        self._default = self._filled(Bucket(""))
+
+    def of(self, name: str) -> Bucket:
+        """The rules of a bucket; r and w are never 0."""
+        return self._rules.get(name, self._default)
+
+    @property
+    def w_min(self) -> int:
+        """The fewest replicas that an acknowledged write has, unless its request asked for fewer."""
+        return min(rules.w for rules in (self._default, *self._rules.values()))
+
+    def _filled(self, bucket: Bucket) -> Bucket:
+        limits = self._limits
+        return Bucket(
+            bucket.name,
+            max(bucket.r or limits.r, bucket.pr),
+            max(bucket.w or limits.w, bucket.pw),
+            bucket.pr,
+            bucket.pw,
+            bucket.expiry_ms,
+            bucket.conflict,
+        )
+
+
+def table_digest(table: Iterable[Bucket]) -> int:
+    """64 bits that differ when two nodes' tables do."""
+    return xxhash.xxh3_64_intdigest(msgpack.encode(sorted(table, key=lambda bucket: bucket.name)))

@@ -1,0 +1,40 @@
+"""In which reaping round each partition is, on this node's disk (paper 4.4: when may a tombstone go?).
+
+What a node sends for others to store was read or minted under its round of that partition. An owner begins a round
+only when all have begun the one before, so that live owners are never more than one apart: what comes from before the
+previous round is a straggler from a time before something was removed, and is refused.
+"""
+
+from zdynamo.core.store import OWN_KEYS, Store
+from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
+
+KEY = OWN_KEYS + b"round"
+
+
+class Rounds:
+    """The rounds, by partition; 0 until a first one is begun."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rounds: dict[int, int] = {
+            partition_of_storage_key(key[len(KEY) :]): int.from_bytes(value, "big")
+            for key, value in store.scan(KEY, KEY + b"\xff" * (PREFIX_BYTES + 1))
+        }
+
+    def of(self, partition: int) -> int:
+        return self._rounds.get(partition, 0)
+
+    def of_key(self, key: bytes) -> int:
+        """Of a storage key's partition."""
+        return self._rounds.get(partition_of_storage_key(key), 0) if self._rounds else 0
+
+    def is_straggler(self, key: bytes, round: int) -> bool:
+        """Whether what was read or minted under that round comes too late to be stored under this storage key."""
+        return round + 1 < self.of_key(key)
+
+    def raise_to(self, partition: int, round: int) -> None:
+        """Begin a round; staged, to be fsynced by the commit. It never goes back."""
+        if round > self.of(partition):
+            self._rounds[partition] = round
+            key = KEY + partition.to_bytes(PREFIX_BYTES, "big")
+            self._store.put(key, round.to_bytes(8, "big"), synced=True)
