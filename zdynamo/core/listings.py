@@ -1,33 +1,17 @@
 """Listing the keys of a bucket, a partition at a time, as R owners agree on them."""
 
-from zdynamo.core.buckets import Buckets
 from zdynamo.core.events import Effect, Now
-from zdynamo.core.partitions import Partitions
 from zdynamo.core.pending import Pending
 from zdynamo.core.placement import Placement
-from zdynamo.core.replica import Replica
-from zdynamo.core.rounds import Rounds
-from zdynamo.core.settings import NodeLimits
-from zdynamo.core.store import Store
+from zdynamo.core.state import State
 from zdynamo.messages import ListKeys, ListReplica, NodeId, ReplicaListed
 
 
 class Listings:
     """The listings that this node coordinates, and its part in those of others."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        pending: Pending,
-        replica: Replica,
-        rounds: Rounds,
-        partitions: Partitions,
-        buckets: Buckets,
-        limits: NodeLimits,
-        counters: dict[str, int],
-    ) -> None:
-        pass
+    def __init__(self, state: State, pending: Pending) -> None:
+        self._state = state
 
     def begin(
         self, client: bytes, request: ListKeys, placement: Placement, now: Now, *, deadline_ms: int

@@ -4,14 +4,11 @@ The threads and the simulator drive it alike: they step it with what has arrived
 `committed` (or `abandon`), and only then carry the effects out.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from zdynamo.core.buckets import Buckets
 from zdynamo.core.describe import describe_cluster, describe_node
-from zdynamo.core.dots import COUNTER_KEY, Dots, HybridClock
 from zdynamo.core.events import (
     Effect,
     Event,
@@ -31,17 +28,14 @@ from zdynamo.core.events import (
 from zdynamo.core.explains import Explains
 from zdynamo.core.links import Links
 from zdynamo.core.listings import Listings
-from zdynamo.core.partitions import Partitions
 from zdynamo.core.pending import answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.pulls import Pulls
 from zdynamo.core.reaper import Reaper
-from zdynamo.core.replica import Replica
 from zdynamo.core.requests import Requests
-from zdynamo.core.rounds import Rounds
 from zdynamo.core.settings import NodeLimits
+from zdynamo.core.state import State
 from zdynamo.core.store import Store
-from zdynamo.core.tombstones import Tombstones
 from zdynamo.messages import (
     BeginRound,
     Bucket,
@@ -97,72 +91,25 @@ class Node:
         buckets: tuple[Bucket, ...] = (),
     ) -> None:
         """`had_data`: this node has been a member; an empty store is a lost disk then. Commit before the first step."""
-        self._store = store
-        self._started_ms = now.monotonic_ms
-        self.counters: defaultdict[str, int] = defaultdict(int)
-        lost_disk = had_data and store.get(COUNTER_KEY) is None
-        self._dots = Dots(store, random.getrandbits(64))
-        clock = HybridClock()
-        self._rounds = Rounds(store)
-        self._tombstones = Tombstones(store)
-        self._replica = Replica(store, clock, self._rounds, self._tombstones, clock_skew_ms=limits.clock_skew_ms)
-        self._partitions = Partitions(store, lost_disk=lost_disk)
-        self._links = Links(self.counters)
-        self._buckets = Buckets(buckets, limits)
-        self._placement: Placement | None = None
+        state = State(store=store, limits=limits, random=random, buckets=buckets, had_data=had_data)
+        self._state = state
+        self.counters = state.counters
         self.stopping = False  # set by the driver: take nothing new, finish what is in progress
-        self._requests = Requests(
-            store=store,
-            replica=self._replica,
-            partitions=self._partitions,
-            rounds=self._rounds,
-            buckets=self._buckets,
-            dots=self._dots,
-            clock=clock,
-            limits=limits,
-            first_number=random.getrandbits(48),
-            counters=self.counters,
-        )
-        pending = self._requests.pending
-        self._reaper = Reaper(
-            replica=self._replica,
-            rounds=self._rounds,
-            tombstones=self._tombstones,
-            partitions=self._partitions,
-            heal=self._requests.heal,
-            limits=limits,
-            random=random,
-            counters=self.counters,
-        )
-        self._pulls = Pulls(
-            store=store,
-            replica=self._replica,
-            rounds=self._rounds,
-            partitions=self._partitions,
-            buckets=self._buckets,
-            limits=limits,
-            counters=self.counters,
-        )
-        self._listings = Listings(
-            store=store,
-            pending=pending,
-            replica=self._replica,
-            rounds=self._rounds,
-            partitions=self._partitions,
-            buckets=self._buckets,
-            limits=limits,
-            counters=self.counters,
-        )
-        self._explains = Explains(
-            pending=pending,
-            replica=self._replica,
-            rounds=self._rounds,
-            partitions=self._partitions,
-            buckets=self._buckets,
-            waits=self._reaper.waits,
-            limits=limits,
-        )
-        self._steps: dict[type[Event], Callable[..., list[Effect]]] = {
+        self._started_ms = now.monotonic_ms
+        self._placement: Placement | None = None
+        self._links = Links(self.counters)
+        self._requests = Requests(state, first_number=random.getrandbits(48))
+        self._reaper = Reaper(state, heal=self._requests.heal, random=random)
+        self._pulls = Pulls(state)
+        self._listings = Listings(state, self._requests.pending)
+        self._explains = Explains(state, self._requests.pending, waits=self._reaper.waits)
+        self._steps: dict[type[Event], Callable[..., list[Effect]]]
+        self._handlers: dict[type[PeerMessage], Callable[..., list[Effect]]]
+        self._wire()
+
+    def _wire(self) -> None:
+        """Who takes which event, and which message."""
+        self._steps = {
             FromPeer: self._from_peer,
             FromClient: self._from_client,
             Mailed: self._mailed,
@@ -170,7 +117,7 @@ class Node:
             PeerUnreachable: self._peer_unreachable,
             Tick: self._tick,
         }
-        self._handlers: dict[type[PeerMessage], Callable[..., list[Effect]]] = {
+        self._handlers = {
             StoreReplica: self._store_replica,
             ReplicaStored: self._replica_stored,
             FetchReplica: self._fetch_replica,
@@ -200,12 +147,12 @@ class Node:
 
     def committed(self) -> None:
         """What the steps since the last call have staged is kept."""
-        self._dots.committed()
+        self._state.dots.committed()
         self._requests.committed()
 
     def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
         """The commit failed: the effects to carry out instead of those of the steps since the last commit."""
-        self._dots.discarded()
+        self._state.dots.discarded()
         self.counters["commits.failed"] += 1
         kept = self._requests.abandon(effects, surely_nothing=surely_nothing)
         return [
@@ -237,7 +184,7 @@ class Node:
         placement = self._placement = Placement(view)
         effects: list[Effect] = self._links.view_changed(placement, now.monotonic_ms)
         if view.layout is not None:
-            if self._partitions.layout_known(took_over=view.took_over, partitions=view.constants.partitions):
+            if self._state.partitions.layout_known(took_over=view.took_over, partitions=view.constants.partitions):
                 effects.append(Noted("partitions.unsettled", {"count": view.constants.partitions}, "warning"))
             effects += self._requests.layout_known(placement, now)
         for peer in sorted(placement.down - (before.down if before else frozenset())):
@@ -298,7 +245,7 @@ class Node:
         number = message.request
         if not is_storage_key(message.key, placement.view.constants.partitions):
             return [Send(sender, ReplicaRefused(number, "malformed"))]
-        merged = self._replica.merge(number, message.key, message.record, message.round, now.wall_ms)
+        merged = self._state.replica.merge(number, message.key, message.record, message.round, now.wall_ms)
         if merged.refused is not None:
             self.counters["replica.refused"] += 1
             return [
@@ -347,7 +294,7 @@ class Node:
             return self._describe_cluster(client, request, placement)
         if isinstance(request, DescribeNode):
             uptime_ms = now.monotonic_ms - self._started_ms
-            return [Reply(client, describe_node(request, placement, dict(self.counters), self._store, uptime_ms))]
+            return [Reply(client, describe_node(request, placement, dict(self.counters), self._state.store, uptime_ms))]
         deadline_ms = request.deadline_ms - event.waited_ms
         if isinstance(request, ListKeys):
             return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms)

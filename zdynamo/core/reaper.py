@@ -3,12 +3,8 @@
 from collections.abc import Callable
 
 from zdynamo.core.events import Effect, Now, Randomness
-from zdynamo.core.partitions import Partitions
 from zdynamo.core.placement import Placement
-from zdynamo.core.replica import Replica
-from zdynamo.core.rounds import Rounds
-from zdynamo.core.settings import NodeLimits
-from zdynamo.core.tombstones import Tombstones
+from zdynamo.core.state import State
 from zdynamo.messages import BeginRound, NodeId, Reap, ReapAsk, Reaped, ReapHeld, RoundBegun
 
 Heal = Callable[[bytes, Placement, Now], list[Effect]]  # make all owners of a storage key hold the same
@@ -18,18 +14,8 @@ Blocker = Callable[[int, Placement], str]  # what is against removing anything o
 class Reaper:
     """This node's part in removing dead records, as owner and as the one who proposes it."""
 
-    def __init__(
-        self,
-        *,
-        replica: Replica,
-        rounds: Rounds,
-        tombstones: Tombstones,
-        partitions: Partitions,
-        heal: Heal,
-        limits: NodeLimits,
-        random: Randomness,
-        counters: dict[str, int],
-    ) -> None:
+    def __init__(self, state: State, *, heal: Heal, random: Randomness) -> None:
+        self._state = state
         self.blockers: list[Blocker] = []
 
     @property

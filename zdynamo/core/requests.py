@@ -4,23 +4,15 @@ A put or delete is coordinated by an owner of the key, a get where it arrives. W
 alone decides on the first, when there is data to take.
 """
 
-from collections import defaultdict
-
 from zdynamo.core.admission import refusal
-from zdynamo.core.buckets import Buckets
 from zdynamo.core.context import decode_context
-from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Effect, News, Now, Reply, Send
 from zdynamo.core.forwards import HOPS_MAX, Forwarding, Forwards
-from zdynamo.core.partitions import Partitions
 from zdynamo.core.pending import Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.reads import Read, Reads, Then
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, shown
-from zdynamo.core.replica import Replica
-from zdynamo.core.rounds import Rounds
-from zdynamo.core.settings import NodeLimits
-from zdynamo.core.store import Store
+from zdynamo.core.state import State
 from zdynamo.core.writes import RETRY_AFTER_MS, Write, Writes
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
@@ -51,33 +43,14 @@ DataRequest = Get | Put | Delete
 class Requests:
     """The requests that this node works on."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        replica: Replica,
-        partitions: Partitions,
-        rounds: Rounds,
-        buckets: Buckets,
-        dots: Dots,
-        clock: HybridClock,
-        limits: NodeLimits,
-        first_number: int,
-        counters: defaultdict[str, int],
-    ) -> None:
-        self._store = store
-        self._replica = replica
-        self._partitions = partitions
-        self._rounds = rounds
-        self._buckets = buckets
-        self._limits = limits
-        self._counters = counters
+    def __init__(self, state: State, *, first_number: int) -> None:
+        self._state = state
+        self._limits = state.limits
+        self._counters = state.counters
         self.pending = Pending(first_number)
         self._reads = Reads(self.pending)
-        self._writes = Writes(
-            pending=self.pending, replica=replica, rounds=rounds, dots=dots, clock=clock, limits=limits
-        )
-        self._forwards = Forwards(self.pending, replica_timeout_ms=limits.replica_timeout_ms)
+        self._writes = Writes(state, self.pending)
+        self._forwards = Forwards(self.pending, replica_timeout_ms=state.limits.replica_timeout_ms)
         self._held: list[tuple[Origin, DataRequest, int, int]] = []  # origin, request, hops, deadline
         self._layout_wanted = False
         self.unreachable: set[NodeId] = set()  # lost connections, until the peer is heard again
@@ -178,8 +151,10 @@ class Requests:
 
     def local(self, number: int, key: bytes, placement: Placement) -> ReplicaFetched:
         """What this node has of a key, and whether having nothing means that there is nothing."""
-        settled = self._partitions.settled(key) and bool(placement.owners) and placement.me in placement.owners_of(key)
-        return ReplicaFetched(number, settled, self._rounds.of_key(key), self._replica.fetch(key))
+        settled = (
+            self._state.partitions.settled(key) and bool(placement.owners) and placement.me in placement.owners_of(key)
+        )
+        return ReplicaFetched(number, settled, self._state.rounds.of_key(key), self._state.replica.fetch(key))
 
     def _coordinate(
         self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
@@ -220,7 +195,7 @@ class Requests:
     def _put(
         self, origin: Origin, message: Put, key: bytes, due_ms: int, placement: Placement, now: Now
     ) -> list[Effect]:
-        if not self._store.room():
+        if not self._state.store.room():
             reason = "the disk is nearly full (storage.disk_free_min): free some room"
             return [answer(origin, Refused(message.request, reason, retry=True))]
         seen = _seen(message)

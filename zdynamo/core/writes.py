@@ -7,14 +7,12 @@ name anything, the coordinator writes once more over that before it answers.
 from msgspec.structs import replace
 
 from zdynamo.core.context import encode_context
-from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Effect, Now, Reply, Send
 from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, with_dots, write
-from zdynamo.core.replica import Copy, Replica
-from zdynamo.core.rounds import Rounds
-from zdynamo.core.settings import NodeLimits
+from zdynamo.core.replica import Copy
+from zdynamo.core.state import State
 from zdynamo.core.tally import Tally
 from zdynamo.messages import (
     Done,
@@ -78,22 +76,13 @@ class Write:
 class Writes:
     """The writes that this node coordinates."""
 
-    def __init__(
-        self,
-        *,
-        pending: Pending,
-        replica: Replica,
-        rounds: Rounds,
-        dots: Dots,
-        clock: HybridClock,
-        limits: NodeLimits,
-    ) -> None:
+    def __init__(self, state: State, pending: Pending) -> None:
         self._pending = pending
-        self._rounds = rounds
-        self._replica = replica
-        self._dots = dots
-        self._clock = clock
-        self._limits = limits
+        self._replica = state.replica
+        self._rounds = state.rounds
+        self._dots = state.dots
+        self._clock = state.clock
+        self._limits = state.limits
         self._staged: list[Write] = []  # since the last commit
 
     def begin(
