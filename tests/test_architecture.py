@@ -15,15 +15,17 @@ ALLOWED = {  # layer -> the layers it may import, besides itself
     "errors": set(),
     "partition": set(),
     "codec": {"messages", "errors"},
-    "config": {"errors"},
+    "config": {"errors", "merging"},
+    "merging": {"errors"},
+    "merges": {"merging"},
     "core": BOTTOM,
     "storage": BOTTOM | {"core", "config"},
     "threads": BOTTOM | {"core", "storage", "codec", "config"},
     "testing": BOTTOM | {"core", "storage", "codec", "config"},
-    "client": BOTTOM | {"codec"},
-    "cli": BOTTOM | {"core", "storage", "codec", "config", "threads", "client", "testing"},
+    "client": BOTTOM | {"codec", "merging"},
+    "cli": BOTTOM | {"core", "storage", "codec", "config", "threads", "client", "testing", "merging"},
     "__main__": {"cli"},
-    "__init__": {"client"},
+    "__init__": {"client", "errors", "merging"},
 }
 IMPURE = {"zmq", "msgpack", "structlog", "threading", "time", "random", "socket", "os", "asyncio", "logging", "pathlib"}
 MODULE_LINES_MAX = 400

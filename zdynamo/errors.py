@@ -29,6 +29,10 @@ class Malformed(ZdynamoError):
     """Bytes that are not what they should be."""
 
 
+class MergeFunctionError(ZdynamoError):
+    """A merge function cannot be found or may not be called; the message names it and says what to do."""
+
+
 class RequestError(ZdynamoError):
     """A request to the cluster did not end well."""
 
