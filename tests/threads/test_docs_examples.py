@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from threads.clusters import running
 
 ROOT = Path(__file__).parent.parent.parent
