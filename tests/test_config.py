@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from zdynamo.config import Config, load
+from zdynamo.config import BucketSettings, Config
 from zdynamo.errors import ConfigError
+from zdynamo.loading import load
 
 
 def written(folder: Path, text: str) -> Path:
@@ -80,12 +81,12 @@ def test_what_is_not_for_a_node_in_the_environment_is_left_alone() -> None:
         (
             "[nodes]\nport = 1",
             "{path}: [nodes] is no section: there are "
-            "[node], [cluster], [quorum], [storage], [membership], [limits], [log]",
+            "[node], [cluster], [quorum], [storage], [membership], [limits], [log], [buckets.NAME]",
         ),
         (
             "port = 1",
             "{path}: port stands outside a section: put it under one of "
-            "[node], [cluster], [quorum], [storage], [membership], [limits], [log]",
+            "[node], [cluster], [quorum], [storage], [membership], [limits], [log], [buckets.NAME]",
         ),
         ("[node", "{path} is not valid TOML: Expected ']' at the end of a table declaration (at end of document)"),
         ("[cluster]\npartitions = 100", "cluster.partitions is 100: use a power of two, such as 256"),
@@ -110,6 +111,73 @@ def test_a_wrong_file_is_one_line_that_names_the_key(tmp_path: Path, text: str, 
     assert str(caught.value) == line.format(path=path)
 
 
+def test_buckets_have_rules_of_their_own(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "[buckets.carts]\nr = 1\nconflict = 'merge:shop.carts:union'\n"
+        "[buckets.'a b']\nexpiry_ms = 1000\nconflict = 'lww'\n[buckets.default]\nw = 3\npw = 2\npr = 1\n",
+    )
+
+    assert load(path, {"ZDYNAMO_QUORUM_R": "3"}, {}).buckets == {
+        "carts": BucketSettings(r=1, conflict="merge:shop.carts:union"),
+        "a b": BucketSettings(expiry_ms=1000, conflict="lww"),
+        "default": BucketSettings(w=3, pw=2, pr=1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[buckets.c]\nr = '2'", "{path}: buckets.c.r: expected `int`, got `str`, write it as r = 0"),
+        ("[buckets.c]\nr = true", "{path}: buckets.c.r: expected `int`, got `bool`, write it as r = 0"),
+        ("[buckets.c]\nr = -1", "{path}: buckets.c.r: expected `int` >= 0, write it as r = 0"),
+        (
+            "[buckets.c]\nexpiry_ms = 1.5",
+            "{path}: buckets.c.expiry_ms: expected `int`, got `float`, write it as expiry_ms = 0",
+        ),
+        (
+            "[buckets.c]\nconflict = 1",
+            '{path}: buckets.c.conflict: expected `str`, got `int`, write it as conflict = "siblings"',
+        ),
+        ("[buckets.c]\nrr = 1", "{path}: buckets.c.rr is no setting: [buckets.c] knows {rules}"),
+        ("[buckets.c.d]\nr = 1", "{path}: buckets.c.d is no setting: [buckets.c] knows {rules}"),
+        ("[buckets]\nr = 1", "{path}: buckets.r is no table: the rules of a bucket stand under [buckets.NAME]"),
+        ("[[buckets]]\nr = 1", "{path}: buckets stands outside a section: put it under one of {sections}"),
+        ("[buckets.c]\nr = 4", "buckets.c.r is 4, more than cluster.n = 3: lower it to at most 3"),
+        ("[cluster]\nn = 2\n[buckets.c]\npw = 3", "buckets.c.pw is 3, more than cluster.n = 2: lower it to at most 2"),
+        ("[buckets.c]\nconflict = 'last'", "buckets.c.conflict is 'last': use siblings, lww, or merge:{form}"),
+        ("[buckets.c]\nconflict = 'lww:x'", "buckets.c.conflict is 'lww:x': use siblings, lww, or merge:{form}"),
+        ("[buckets.c]\nconflict = 'merge:union'", "buckets.c.conflict is 'merge:union': write it as merge:{form}"),
+        ("[buckets.c]\nconflict = 'merge'", "buckets.c.conflict is 'merge': write it as merge:{form}"),
+        ('[buckets.""]\nr = 1', '[buckets.""]: the name of a bucket has 1 to 255 bytes'),
+        (
+            '[buckets."' + "ü" * 128 + '"]\nr = 1',
+            '[buckets."' + "ü" * 40 + '..."]: the name of a bucket has 1 to 255 bytes',
+        ),
+        ('[buckets."a.b"]\nr = 4', 'buckets."a.b".r is 4, more than cluster.n = 3: lower it to at most 3'),
+    ],
+)
+def test_a_wrong_bucket_is_one_line_that_names_it(tmp_path: Path, text: str, line: str) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(path, {}, {})
+
+    assert str(caught.value) == line.format(
+        path=path,
+        form="MODULE:FUNCTION, such as zdynamo.merges:union",
+        rules="r, w, pr, pw, expiry_ms, conflict",
+        sections="[node], [cluster], [quorum], [storage], [membership], [limits], [log], [buckets.NAME]",
+    )
+
+
+def test_there_are_only_so_many_buckets(tmp_path: Path) -> None:
+    path = written(tmp_path, "".join(f"[buckets.b{number}]\nr = 1\n" for number in range(1001)))
+
+    with pytest.raises(ConfigError, match=r"\[buckets\] has 1001 tables: there may be 1000"):
+        load(path, {}, {})
+
+
 @pytest.mark.parametrize("key", ["host", "bind"])
 @pytest.mark.parametrize("host", ["10.0.0.1", "0.0.0.0", "example.org", "::"])
 def test_beyond_loopback_needs_insecure(key: str, host: str) -> None:
@@ -131,6 +199,11 @@ def test_loopback_needs_no_permission(host: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [
+        (
+            "ZDYNAMO_BUCKETS_CARTS_R",
+            "1",
+            "ZDYNAMO_BUCKETS_CARTS_R: buckets are set in the file alone, in a table [buckets.NAME] each",
+        ),
         ("ZDYNAMO_NODE_PORT", "x", "ZDYNAMO_NODE_PORT is 'x': expected `int`, got `str`, write it as port = 7400"),
         ("ZDYNAMO_NODE_PORT", "-1", "ZDYNAMO_NODE_PORT is '-1': expected `int` >= 0, write it as port = 7400"),
         (

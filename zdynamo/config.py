@@ -1,27 +1,19 @@
 """Every setting of a node: its default, unit and reason, and nowhere else.
 
 A setting is named `section.key` in messages, `[section] key` in the TOML file and `ZDYNAMO_SECTION_KEY` in the
-environment. Command-line flags beat the environment, which beats the file, which beats the defaults here.
+environment. `loading` says which of them wins.
 """
 
-import ipaddress
-import json
-import tomllib
 import typing
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct, field
 
-from zdynamo.errors import ConfigError
-
 CLIENT_PORT = 7400
-ENVIRONMENT_PREFIX = "ZDYNAMO_"
-CLIENT_ENVIRONMENT = frozenset({"ZDYNAMO_ADDRESS"})  # read by the verbs that are clients
-UNKNOWN = "Object contains unknown field "  # as msgspec says it
-LOOPBACK_HOSTS = ("localhost", "ip6-localhost")
+BUCKETS = "buckets"  # the one section that is made of tables: [buckets.NAME]
+BUCKETS_MAX = 1000
+BUCKET_NAME_BYTES_MAX = 255
+EXPIRY_MS_MAX = 100 * 365 * 86_400_000  # a hundred years
 
 
 def _option(description: str, **bounds: Any) -> Meta:
@@ -194,6 +186,35 @@ class LimitSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = 500
 
 
+class BucketSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The rules of one bucket, where they are not the cluster's. Every node needs the same tables."""
+
+    r: Annotated[int, _option("Replicas that a read waits for (R). 0: as `quorum.r`.", ge=0, le=16)] = 0
+    w: Annotated[int, _option("Replicas that a write waits for (W). 0: as `quorum.w`.", ge=0, le=16)] = 0
+    pr: Annotated[
+        int, _option("How many of the answers to a read have to come from owners of the key.", ge=0, le=16)
+    ] = 0
+    pw: Annotated[
+        int, _option("How many of the answers to a write have to come from owners of the key.", ge=0, le=16)
+    ] = 0
+    expiry_ms: Annotated[
+        int,
+        _option(
+            "Milliseconds after which a value expires, unless its put says another time. 0: never.",
+            ge=0,
+            le=EXPIRY_MS_MAX,
+        ),
+    ] = 0
+    conflict: Annotated[
+        str,
+        _option(
+            "How concurrent writes end. `siblings`: readers get all of them. `lww`: the last write wins by the clocks, "
+            "the others are lost and counted. `merge:MODULE:FUNCTION`: readers get what this function makes of them; "
+            "it has to be importable where the clients run, and `zdynamo check-merge` has to find nothing against it."
+        ),
+    ] = "siblings"
+
+
 class LogSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What is logged, to standard error."""
 
@@ -204,7 +225,7 @@ class LogSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The whole configuration of a node. Only `cli` and `threads.server` see it whole."""
+    """The whole configuration of a node. Only `loading`, `cli` and `threads.server` see it whole."""
 
     node: NodeSettings = field(default_factory=NodeSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
@@ -213,150 +234,10 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     membership: MembershipSettings = field(default_factory=MembershipSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     log: LogSettings = field(default_factory=LogSettings)
-
-
-def load(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
-    """Defaults, then the file, then `ZDYNAMO_SECTION_KEY`, then flags (`section.key` to value; None is left out).
-
-    Raises: ConfigError, one line that names the key and what to do.
-    """
-    settings: dict[str, dict[str, Any]] = _from_file(path) if path else {}
-    for section, key, value in _from_environment(environment):
-        settings.setdefault(section, {})[key] = value
-    for dotted, value in flags.items():
-        if value is not None:
-            section, key = dotted.split(".")
-            settings.setdefault(section, {})[key] = value
-    config = _converted(settings, "")
-    check(config)
-    return config
-
-
-def check(config: Config) -> None:
-    """What holds between settings. Raises: ConfigError."""
-    cluster, quorum, node = config.cluster, config.quorum, config.node
-    if cluster.partitions & (cluster.partitions - 1):
-        raise ConfigError(f"cluster.partitions is {cluster.partitions}: use a power of two, such as 256")
-    for key, value in (("quorum.r", quorum.r), ("quorum.w", quorum.w)):
-        if value > cluster.n:
-            raise ConfigError(f"{key} is {value}, more than cluster.n = {cluster.n}: lower it to at most {cluster.n}")
-    for address in cluster.seeds:
-        check_address("cluster.seeds", address)
-    if not node.host:
-        raise ConfigError("node.host is empty: set it to the host that others reach this node at, such as 127.0.0.1")
-    for key, host in (("node.host", node.host), ("node.bind", node.bind)):
-        if host and "://" not in host and not is_loopback(host) and not node.insecure:
-            raise ConfigError(
-                f"{key} is {host}, beyond loopback, and links are not encrypted yet: "
-                "set node.insecure = true (--insecure) if the network is trusted"
-            )
-    _check_ports(node)
-
-
-def _check_ports(node: NodeSettings) -> None:
-    if not node.port:
-        return
-    taken: dict[int, str] = {}
-    for step, key in enumerate(("port", "peer_port", "gossip_port", "http_port")):
-        port = getattr(node, key) or node.port + step
-        if port > 65535:
-            raise ConfigError(f"node.{key} would be {port} (node.port + {step}): set it, or lower node.port")
-        if port in taken:
-            raise ConfigError(f"node.{key} is {port}, and so is node.{taken[port]}: give each its own port")
-        taken[port] = key
-
-
-def check_address(key: str, address: str) -> None:
-    """Raises: ConfigError unless it is HOST:PORT or an endpoint with a scheme."""
-    host, _, port = address.rpartition(":")
-    if "://" not in address and not (host and port.isdigit() and 0 < int(port) < 65536):
-        raise ConfigError(f"{key} has {address!r}: write it as HOST:PORT, such as 127.0.0.1:{CLIENT_PORT}")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host surely names this machine only."""
-    if host in LOOPBACK_HOSTS:
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _from_file(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        loaded = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}): give --config a file that can") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    for section, keys in loaded.items():
-        if not isinstance(keys, dict):
-            raise ConfigError(f"{path}: {section} stands outside a section: put it under one of {_sections()}")
-    _converted(loaded, f"{path}: ")
-    return loaded
-
-
-def _converted(settings: Mapping[str, Any], source: str) -> Config:
-    try:
-        return msgspec.convert(settings, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(source + _teach(str(error))) from None
-
-
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
-    found = []
-    for name, text in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in CLIENT_ENVIRONMENT:
-            continue
-        section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
-        kind = kinds(section).get(key)
-        if kind is None:
-            raise ConfigError(
-                f"{name} names no setting: the form is {ENVIRONMENT_PREFIX}SECTION_KEY, see docs/options.md"
-            )
-        value: Any = text.split(",") if typing.get_args(kind)[0] == list[str] else text
-        try:
-            found.append((section, key, msgspec.convert(value, kind, strict=False)))
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{name} is {text!r}: {_lowered(error)}, {_example(section, key)}") from None
-    return found
+    buckets: dict[str, BucketSettings] = field(default_factory=dict)
 
 
 def kinds(section: str) -> dict[str, Any]:
     """The settings of a section, by name, with their type and description; empty if there is no such section."""
-    settings = typing.get_type_hints(Config).get(section)
+    settings = BucketSettings if section == BUCKETS else typing.get_type_hints(Config).get(section)
     return typing.get_type_hints(settings, include_extras=True) if settings else {}
-
-
-def _sections() -> str:
-    return ", ".join(f"[{name}]" for name in Config.__struct_fields__)
-
-
-def _teach(problem: str) -> str:
-    """`Expected `int`, got `str` - at `$.node.port`` as a line that names the key first."""
-    what, _, where = problem.partition(" - at ")
-    place = where.strip("`").removeprefix("$").removeprefix(".").partition("[")[0]
-    section, _, key = place.partition(".")
-    if what.startswith(UNKNOWN):
-        unknown = what.removeprefix(UNKNOWN).strip("`")
-        if not section:
-            return f"[{unknown}] is no section: there are {_sections()}"
-        return f"{section}.{unknown} is no setting: [{section}] knows {', '.join(kinds(section))}"
-    if not key:
-        return f"{section or 'the file'}: {_lowered(what)}"
-    return f"{place}: {_lowered(what)}, {_example(section, key)}"
-
-
-def _lowered(text: object) -> str:
-    return str(text)[:1].lower() + str(text)[1:]
-
-
-def _example(section: str, key: str) -> str:
-    """What to write instead."""
-    kind = typing.get_args(kinds(section)[key])[0]
-    if typing.get_origin(kind) is Literal:
-        return f"use one of {', '.join(typing.get_args(kind))}"
-    if typing.get_origin(kind) is list:
-        return f'write it as {key} = ["127.0.0.1:{CLIENT_PORT}"]'
-    return f"write it as {key} = {json.dumps(getattr(getattr(Config(), section), key))}"

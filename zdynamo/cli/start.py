@@ -88,7 +88,7 @@ def start(
     """
     if memory and data is not None:
         raise typer.BadParameter("--memory keeps nothing in a folder: leave out one of the two", param_hint="--data")
-    from zdynamo.config import load
+    from zdynamo.loading import load
 
     flags = {setting: context.params[flag] for flag, setting in SETTINGS.items()} | {
         "node.insecure": insecure or None,

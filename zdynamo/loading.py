@@ -1,0 +1,218 @@
+"""Where settings come from and which wins: flags, environment, TOML file, defaults. One line when one is wrong."""
+
+import ipaddress
+import json
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from zdynamo.config import (
+    BUCKET_NAME_BYTES_MAX,
+    BUCKETS,
+    BUCKETS_MAX,
+    CLIENT_PORT,
+    BucketSettings,
+    Config,
+    NodeSettings,
+    kinds,
+)
+from zdynamo.errors import ConfigError, MergeFunctionError
+from zdynamo.merging import FORM, parse_reference
+
+ENVIRONMENT_PREFIX = "ZDYNAMO_"
+CLIENT_ENVIRONMENT = frozenset({"ZDYNAMO_ADDRESS"})  # read by the verbs that are clients
+UNKNOWN = "Object contains unknown field "  # as msgspec says it
+LOOPBACK_HOSTS = ("localhost", "ip6-localhost")
+NAME_SHOWN = 40  # characters of a bucket's name in an error
+
+T = TypeVar("T")
+
+
+def load(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
+    """Defaults, then the file, then `ZDYNAMO_SECTION_KEY`, then flags (`section.key` to value; None is left out).
+
+    Raises: ConfigError, one line that names the key and what to do.
+    """
+    settings, buckets = _from_file(path) if path else ({}, {})
+    for section, key, value in _from_environment(environment):
+        settings.setdefault(section, {})[key] = value
+    for dotted, value in flags.items():
+        if value is not None:
+            section, key = dotted.split(".")
+            settings.setdefault(section, {})[key] = value
+    config = _converted(settings, Config)
+    config.buckets = buckets
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """What holds between settings. Raises: ConfigError."""
+    cluster, quorum, node = config.cluster, config.quorum, config.node
+    if cluster.partitions & (cluster.partitions - 1):
+        raise ConfigError(f"cluster.partitions is {cluster.partitions}: use a power of two, such as 256")
+    _check_quorum("quorum.r", quorum.r, cluster.n)
+    _check_quorum("quorum.w", quorum.w, cluster.n)
+    for address in cluster.seeds:
+        check_address("cluster.seeds", address)
+    if not node.host:
+        raise ConfigError("node.host is empty: set it to the host that others reach this node at, such as 127.0.0.1")
+    for key, host in (("node.host", node.host), ("node.bind", node.bind)):
+        if host and "://" not in host and not is_loopback(host) and not node.insecure:
+            raise ConfigError(
+                f"{key} is {host}, beyond loopback, and links are not encrypted yet: "
+                "set node.insecure = true (--insecure) if the network is trusted"
+            )
+    _check_ports(node)
+    if len(config.buckets) > BUCKETS_MAX:
+        raise ConfigError(f"[buckets] has {len(config.buckets)} tables: there may be {BUCKETS_MAX}")
+    for name, rules in config.buckets.items():
+        _check_bucket(name, rules, cluster.n)
+
+
+def check_address(key: str, address: str) -> None:
+    """Raises: ConfigError unless it is HOST:PORT or an endpoint with a scheme."""
+    host, _, port = address.rpartition(":")
+    if "://" not in address and not (host and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(f"{key} has {address!r}: write it as HOST:PORT, such as 127.0.0.1:{CLIENT_PORT}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host surely names this machine only."""
+    if host in LOOPBACK_HOSTS:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_quorum(key: str, answers: int, n: int) -> None:
+    if answers > n:
+        raise ConfigError(f"{key} is {answers}, more than cluster.n = {n}: lower it to at most {n}")
+
+
+def _check_ports(node: NodeSettings) -> None:
+    if not node.port:
+        return
+    taken: dict[int, str] = {}
+    for step, key in enumerate(("port", "peer_port", "gossip_port", "http_port")):
+        port = getattr(node, key) or node.port + step
+        if port > 65535:
+            raise ConfigError(f"node.{key} would be {port} (node.port + {step}): set it, or lower node.port")
+        if port in taken:
+            raise ConfigError(f"node.{key} is {port}, and so is node.{taken[port]}: give each its own port")
+        taken[port] = key
+
+
+def _check_bucket(name: str, rules: BucketSettings, n: int) -> None:
+    table = _table(name)
+    if not 0 < len(name.encode()) <= BUCKET_NAME_BYTES_MAX:
+        raise ConfigError(f"[{table}]: the name of a bucket has 1 to {BUCKET_NAME_BYTES_MAX} bytes")
+    for key in ("r", "w", "pr", "pw"):
+        _check_quorum(f"{table}.{key}", getattr(rules, key), n)
+    way, _, function = rules.conflict.partition(":")
+    if way == "merge":
+        try:
+            parse_reference(function)
+        except MergeFunctionError:
+            raise ConfigError(f"{table}.conflict is {rules.conflict!r}: write it as merge:{FORM}") from None
+    elif rules.conflict not in ("siblings", "lww"):
+        raise ConfigError(f"{table}.conflict is {rules.conflict!r}: use siblings, lww, or merge:{FORM}")
+
+
+def _from_file(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, BucketSettings]]:
+    """The sections, and the buckets."""
+    try:
+        loaded = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): give --config a file that can") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    for section, keys in loaded.items():
+        if not isinstance(keys, dict):
+            raise ConfigError(f"{path}: {section} stands outside a section: put it under one of {_sections()}")
+    tables = loaded.pop(BUCKETS, {})
+    _converted(loaded, Config, source=f"{path}: ")
+    return loaded, {name: _bucket(name, table, f"{path}: ") for name, table in tables.items()}
+
+
+def _bucket(name: str, table: object, source: str) -> BucketSettings:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{source}{_table(name)} is no table: the rules of a bucket stand under [buckets.NAME]")
+    return _converted(table, BucketSettings, table=_table(name), source=source)
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
+    found = []
+    for name, text in sorted(environment.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in CLIENT_ENVIRONMENT:
+            continue
+        section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+        if section == BUCKETS:
+            raise ConfigError(f"{name}: buckets are set in the file alone, in a table [buckets.NAME] each")
+        kind = kinds(section).get(key)
+        if kind is None:
+            raise ConfigError(
+                f"{name} names no setting: the form is {ENVIRONMENT_PREFIX}SECTION_KEY, see docs/options.md"
+            )
+        value: Any = text.split(",") if typing.get_args(kind)[0] == list[str] else text
+        try:
+            found.append((section, key, msgspec.convert(value, kind, strict=False)))
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{name} is {text!r}: {_lowered(error)}, {_example(section, key)}") from None
+    return found
+
+
+def _converted(settings: Mapping[str, Any], kind: type[T], *, table: str = "", source: str = "") -> T:
+    try:
+        return msgspec.convert(settings, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(source + _teach(str(error), table)) from None
+
+
+def _teach(problem: str, table: str) -> str:
+    """`Expected `int`, got `str` - at `$.node.port`` as a line that names the key first. `table`: of a bucket."""
+    what, _, where = problem.partition(" - at ")
+    place = where.strip("`").removeprefix("$").removeprefix(".").partition("[")[0]
+    section, _, key = (BUCKETS, "", place) if table else place.partition(".")
+    named = table or section
+    if what.startswith(UNKNOWN):
+        unknown = what.removeprefix(UNKNOWN).strip("`")
+        if not section:
+            return f"[{unknown}] is no section: there are {_sections()}"
+        return f"{named}.{unknown} is no setting: [{named}] knows {', '.join(kinds(section))}"
+    if not key:
+        return f"{named or 'the file'}: {_lowered(what)}"
+    return f"{named}.{key}: {_lowered(what)}, {_example(section, key)}"
+
+
+def _example(section: str, key: str) -> str:
+    """What to write instead."""
+    kind = typing.get_args(kinds(section)[key])[0]
+    if typing.get_origin(kind) is Literal:
+        return f"use one of {', '.join(typing.get_args(kind))}"
+    if typing.get_origin(kind) is list:
+        return f'write it as {key} = ["127.0.0.1:{CLIENT_PORT}"]'
+    defaults = BucketSettings() if section == BUCKETS else getattr(Config(), section)
+    return f"write it as {key} = {json.dumps(getattr(defaults, key))}"
+
+
+def _table(bucket: str) -> str:
+    """The name of a bucket's table as TOML writes it, cut to what a line can show."""
+    bare = bucket.replace("-", "").replace("_", "")
+    shown = bucket if len(bucket) <= NAME_SHOWN else f"{bucket[:NAME_SHOWN]}..."
+    return f"{BUCKETS}.{shown if bare.isascii() and bare.isalnum() else json.dumps(shown, ensure_ascii=False)}"
+
+
+def _sections() -> str:
+    names = (f"{name}.NAME" if name == BUCKETS else name for name in Config.__struct_fields__)
+    return ", ".join(f"[{name}]" for name in names)
+
+
+def _lowered(text: object) -> str:
+    return str(text)[:1].lower() + str(text)[1:]
