@@ -533,23 +533,24 @@ class Reaped(Struct, array_like=True, tag=20, frozen=True):
 
 
 class ListReplica(Struct, array_like=True, tag=21, frozen=True):
-    """Send me your keys of a partition between two storage keys."""
+    """Send me your keys between two storage keys of one bucket in one partition."""
 
     request: int
     deadline_ms: int
-    after: bytes
-    end: bytes
+    start: bytes  # the first that there may be
+    end: bytes  # the first that is not wanted
     limit: int
 
 
 class ReplicaListed(Struct, array_like=True, tag=22, frozen=True):
-    """The keys, each with a digest of its record and whether it shows a value."""
+    """The storage keys that show a value, each with a digest of its record."""
 
     request: int
     settled: bool
     round: int
-    entries: tuple[tuple[bytes, int, bool], ...]
-    last: bool  # there is nothing behind
+    entries: tuple[tuple[bytes, int], ...]
+    reached: bytes  # all keys up to this one have been looked at
+    last: bool  # and there is nothing behind
 
 
 class Inspect(Struct, array_like=True, tag=23, frozen=True):
