@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from zdynamo.core.bucket_tables import BucketTables
 from zdynamo.core.events import Noted, Now, Randomness
 from zdynamo.core.joining import Joining
 from zdynamo.core.layout import is_genuine, is_newer, make_layout
@@ -75,6 +76,7 @@ class Membership:
         self._took_over = kept.took_over
         self._joining = Joining(profile, rhythms, now.monotonic_ms)
         self._opinions = Opinions(rhythms)
+        self._bucket_tables = BucketTables(profile.buckets_digest)
         self._exchanged_at_ms: dict[NodeId, int] = {}
         self._view_number = 0
         self._sequence = 0
@@ -120,6 +122,9 @@ class Membership:
             self._layout,
             self._table.digest,
             self._took_over,
+            buckets_differ=tuple(
+                record.id for record in self._table.members if record.id in self._bucket_tables.differing
+            ),
         )
 
     # Joining
@@ -187,10 +192,18 @@ class Membership:
         if message.id not in self._opinions:
             return []
         self._opinions.heartbeat(message.id, now.monotonic_ms)
+        effects = self._compare_buckets(message, now)
         layout_digest = self._layout.digest if self._layout else 0
-        if message.table_digest == self._table.digest and message.layout_digest == layout_digest:
+        if message.table_digest != self._table.digest or message.layout_digest != layout_digest:
+            effects += self._exchange(message.id, now)
+        return effects
+
+    def _compare_buckets(self, message: Heartbeat, now: Now) -> list[MembershipEffect]:
+        record = self._table.get(message.id)
+        if record is None or record.boot != message.boot:  # of a process before or after the one that is known
             return []
-        return self._exchange(message.id, now)
+        noted = self._bucket_tables.said(record, message.buckets_digest, now.monotonic_ms)
+        return [noted, self._new_view(now)] if noted else []
 
     def _heard(self, cluster: str, sender: NodeId, message: object, now: Now) -> list[MembershipEffect]:
         if cluster != self._cluster or not self._cluster:
@@ -276,6 +289,7 @@ class Membership:
             return effects + self._joining.ask(now.monotonic_ms)
         effects += self._beat(now)
         effects += self._look(now)
+        effects += self._bucket_tables.remind(self._table.members, now.monotonic_ms)
         if now.monotonic_ms >= self._exchange_due_ms:
             self._exchange_due_ms = now.monotonic_ms + self._rhythms.exchange_ms
             others = self._others()
@@ -291,13 +305,11 @@ class Membership:
         self._heartbeat_due_ms = now.monotonic_ms + self._rhythms.heartbeat_ms
         self._sequence += 1
         layout_digest = self._layout.digest if self._layout else 0
-        return [
-            Publish(
-                Heartbeat(
-                    self._cluster, self._id, self._epoch, self.boot, self._sequence, self._table.digest, layout_digest
-                )
-            )
-        ]
+        heartbeat = Heartbeat(
+            self._cluster, self._id, self._epoch, self.boot, self._sequence, self._table.digest, layout_digest,
+            self._profile.buckets_digest,
+        )  # fmt: skip
+        return [Publish(heartbeat)]
 
     def _look(self, now: Now) -> list[MembershipEffect]:
         effects: list[MembershipEffect] = []

@@ -27,6 +27,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     seeds: tuple[str, ...]
     found: bool
     data: str = ""  # the data folder, to name it
+    buckets_digest: int = 0  # of the bucket table, to compare with the members'; 0: not compared
     constants: Constants  # for a cluster that this node founds, and to compare with one that it joins
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from zdynamo import codec
+from zdynamo.core.buckets import table_digest
 from zdynamo.core.events import (
     Effect,
     Event,
@@ -46,6 +47,7 @@ from zdynamo.core.node import Node
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.messages import (
     Addresses,
+    Bucket,
     ClientAnswer,
     ClientRequest,
     Constants,
@@ -99,7 +101,12 @@ class SimulatedNode:
         random = Random(simulation.random.getrandbits(64))
         now = simulation.now(name)
         self.node = Node(
-            store=disk.store, limits=simulation.limits, random=random, now=now, had_data=bool(disk.kept.cluster)
+            store=disk.store,
+            limits=simulation.limits,
+            random=random,
+            now=now,
+            had_data=bool(disk.kept.cluster),
+            buckets=simulation.buckets_of(name),
         )
         self.membership = Membership(
             kept=disk.kept,
@@ -198,6 +205,8 @@ class Simulation:
         self.time_ms = 0
         self.tick_ms = 10
         self.clock_skew_ms: dict[str, int] = {}
+        self.buckets: tuple[Bucket, ...] = ()  # the table of every node that is started from now on
+        self.other_buckets: dict[str, tuple[Bucket, ...]] = {}  # of nodes that have another table, by name
         self.nodes: dict[str, SimulatedNode] = {}
         self.disks: dict[str, Disk] = {}
         self.notes: list[tuple[int, str, Noted]] = []
@@ -217,6 +226,9 @@ class Simulation:
         )
         node.start()
         return node
+
+    def buckets_of(self, name: str) -> tuple[Bucket, ...]:
+        return self.other_buckets.get(name, self.buckets)
 
     def kill(self, name: str) -> None:
         """As by kill -9: what was committed stays."""
@@ -342,5 +354,6 @@ def _profile(name: str, seeds: tuple[str, ...], simulation: Simulation, *, found
         weight=1,
         seeds=seeds,
         found=found,
+        buckets_digest=table_digest(simulation.buckets_of(name)),
         constants=Constants(simulation.partitions, simulation.n, HASH_VERSION, minimum, ""),
     )

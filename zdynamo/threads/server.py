@@ -23,13 +23,14 @@ import msgspec
 import zmq
 
 from zdynamo.config import Config
+from zdynamo.core.buckets import table_digest
 from zdynamo.core.membership import Membership
 from zdynamo.core.membership_events import Kept, Profile
 from zdynamo.core.node import Node
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.core.store import Store
 from zdynamo.errors import ConfigError, StoreError
-from zdynamo.messages import Addresses, Constants
+from zdynamo.messages import Addresses, Bucket, Constants
 from zdynamo.partition import HASH_VERSION
 from zdynamo.storage import open_store
 from zdynamo.threads import pumps
@@ -102,8 +103,9 @@ class Server:
             raise ConfigError(f"node.data: {folder.path} holds records, but its membership.json is missing: {remedy}")
         moment = now()
         node = Node(
-            store=store, limits=_limits(config), random=random.Random(), now=moment, had_data=bool(kept.cluster)
-        )
+            store=store, limits=_limits(config), random=random.Random(), now=moment, had_data=bool(kept.cluster),
+            buckets=_buckets(config),
+        )  # fmt: skip
         membership = Membership(
             kept=kept, profile=_profile(config, self._name, self.addresses), rhythms=_rhythms(config),
             random=random.Random(), now=moment,
@@ -266,8 +268,13 @@ def _profile(config: Config, name: str, addresses: Addresses) -> Profile:
         seeds=tuple(cluster.seeds),
         found=cluster.found,
         data=config.node.data,
+        buckets_digest=table_digest(_buckets(config)),
         constants=constants,
     )
+
+
+def _buckets(config: Config) -> tuple[Bucket, ...]:
+    return tuple(Bucket(name, **msgspec.to_builtins(rules)) for name, rules in config.buckets.items())
 
 
 def _limits(config: Config) -> NodeLimits:
