@@ -41,6 +41,10 @@ class Partitions:
         self._store.put(KEY, msgpack.encode(self._kept), synced=True)
         return lost
 
+    def is_settled(self, partition: int) -> bool:
+        """Whether this node is sure of what it holds of the partition."""
+        return partition not in self._unsettled
+
     def settled(self, key: bytes) -> bool:
         """Whether having nothing under a storage key means that there is nothing."""
         return not self._unsettled or partition_of_storage_key(key) not in self._unsettled
