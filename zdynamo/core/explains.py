@@ -12,7 +12,7 @@ from zdynamo.messages import Explain, Inspect, Inspected, NodeId
 class Explains:
     """The explanations that this node puts together, and its part in those of others."""
 
-    def __init__(self, state: State, pending: Pending, *, waits: Callable[[bytes], str]) -> None:
+    def __init__(self, state: State, pending: Pending, *, waits: Callable[[bytes, Now], str]) -> None:
         self._state = state
 
     def begin(

@@ -25,7 +25,7 @@ class Reaper:
     def tick(self, placement: Placement, now: Now) -> list[Effect]:
         return []
 
-    def waits(self, key: bytes) -> str:
+    def waits(self, key: bytes, now: Now) -> str:
         """Why a dead record under this storage key has not been removed yet, in words."""
         return ""
 
