@@ -279,7 +279,13 @@ def _buckets(config: Config) -> tuple[Bucket, ...]:
 
 def _limits(config: Config) -> NodeLimits:
     quorum, limits = config.quorum, msgspec.to_builtins(config.limits)
-    return NodeLimits(r=quorum.r, w=quorum.w, replica_timeout_ms=quorum.replica_timeout_ms, **limits)
+    return NodeLimits(
+        r=quorum.r,
+        w=quorum.w,
+        replica_timeout_ms=quorum.replica_timeout_ms,
+        reap_interval_ms=config.storage.reap_interval_ms,
+        **limits,
+    )
 
 
 def _rhythms(config: Config) -> Rhythms:
