@@ -485,6 +485,7 @@ class ReapAsk(Struct, array_like=True, tag=15, frozen=True):
 
     request: int
     partition: int
+    round: int  # of the sender
     items: tuple[tuple[bytes, int], ...]  # storage key, digest of the record
 
 
