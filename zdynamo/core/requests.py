@@ -19,9 +19,11 @@ from zdynamo.messages import (
     Absent,
     Delete,
     Done,
+    Explained,
     Forwarded,
     Found,
     Get,
+    Inspected,
     LayoutWanted,
     NodeId,
     Overloaded,
@@ -156,6 +158,10 @@ class Requests:
         )
         return ReplicaFetched(number, settled, self._state.rounds.of_key(key), self._state.replica.fetch(key))
 
+    def surely_empty(self, placement: Placement) -> bool:
+        """Whether no node has taken any data: the one who decides on the first layout has not been asked to yet."""
+        return not placement.owners and placement.view.constants.founder == placement.me and not self._layout_wanted
+
     def _coordinate(
         self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
     ) -> list[Effect]:
@@ -287,14 +293,14 @@ class Requests:
 
 def _unread(effect: Effect) -> Effect:
     """The effect to carry out instead of one that tells what was read."""
-    if isinstance(effect, Send) and isinstance(effect.message, ReplicaFetched):
+    if isinstance(effect, Send) and isinstance(effect.message, ReplicaFetched | Inspected):
         return Send(effect.to, ReplicaRefused(effect.message.request, "disk"))
     if isinstance(effect, Send) and isinstance(effect.message, Forwarded):
         told = effect.message.answer
         if isinstance(told, Found | Absent):
             refused = Refused(told.request, DISK_FULL, retry=True)
             return Send(effect.to, Forwarded(effect.message.request, refused))
-    if isinstance(effect, Reply) and isinstance(effect.answer, Found | Absent):
+    if isinstance(effect, Reply) and isinstance(effect.answer, Found | Absent | Explained):
         return Reply(effect.client, Refused(effect.answer.request, DISK_FULL, retry=True))
     return effect
 
