@@ -10,6 +10,7 @@ from zdynamo.messages import (
     PROTOCOL_HIGHEST,
     PROTOCOL_LOWEST,
     Addresses,
+    Bucket,
     ClientAnswer,
     Constants,
     Frame,
@@ -67,14 +68,21 @@ def view(
 class LoneNode:
     """A node whose peers say only what the test says for them."""
 
-    def __init__(self, seen: View | None = None, *, limits: NodeLimits | None = None, store: MemoryStore | None = None):
+    def __init__(
+        self,
+        seen: View | None = None,
+        *,
+        limits: NodeLimits | None = None,
+        store: MemoryStore | None = None,
+        buckets: tuple[Bucket, ...] = (),
+    ):
         self.store = store or MemoryStore()
         self.monotonic_ms = 1_000
         self.wall_ms = WALL_MS
         self.limits = limits or NodeLimits()
         self.seen = seen or view()
         random = Random(self.seen.me.id)  # another node draws other numbers
-        self.node = Node(store=self.store, limits=self.limits, random=random, now=self.now)
+        self.node = Node(store=self.store, limits=self.limits, random=random, now=self.now, buckets=buckets)
         self.store.commit()
         self.node.committed()
         self.step(ViewChanged(self.seen))
