@@ -47,6 +47,14 @@ class QuorumNotMet(RequestError):
         self.reason = reason
 
 
+class ConditionFailed(RequestError):
+    """R replicas hold what the condition of a put ruled out; nothing was written. `context` covers what is there."""
+
+    def __init__(self, context: bytes) -> None:
+        super().__init__("the condition does not hold: read the key and decide anew; nothing was written")
+        self.context = context
+
+
 class OutcomeUnknown(RequestError):
     """A write may or may not have been kept: fewer than W replicas confirmed it (`got` of `needed`) in time."""
 

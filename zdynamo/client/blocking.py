@@ -1,115 +1,258 @@
 """The client for programs with threads: every method blocks until the answer is there or the deadline has passed."""
 
-import os
-import threading
-import weakref
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
-import zmq
-
+from zdynamo.client.base import DEFAULT_BUCKET, BaseClient, check_address
 from zdynamo.client.events import Outcome
-from zdynamo.client.io_thread import IoThread
-from zdynamo.client.outcomes import answer_of, value_of
-from zdynamo.client.requests import UNSENT, check_deadline, make_delete, make_get, make_put
-from zdynamo.client.routes import endpoint
-from zdynamo.client.values import Value
-from zdynamo.errors import RequestError
+from zdynamo.client.listing import Listing
+from zdynamo.client.many import Many
+from zdynamo.client.outcomes import answer_of, changed_by, context_of, value_of
+from zdynamo.client.requests import UNSENT, make_delete, make_explain, make_get, make_put
+from zdynamo.client.sinks import ForThread, Read, as_it_is
+from zdynamo.client.updates import Function, Pause, Reply, Steps
+from zdynamo.client.values import Resolver, Value
+from zdynamo.errors import ZdynamoError
 from zdynamo.messages import (
     ClientRequest,
     DescribeCluster,
     DescribeNode,
-    Done,
+    Explained,
     MemberView,
     NodeDescription,
     Topology,
 )
 
-DEADLINE_MS = 5_000
-
-_opening = threading.Lock()  # made anew in a fork: in the parent another thread may have held it
+K = TypeVar("K", bound=str | bytes)
 
 
-class Client:
+class Client(BaseClient):
     """A connection to a cluster, safe to share between threads and to use on in a fork.
 
     Knows which nodes own a key and asks one of them; tries others when it fails, within the deadline. Nothing is
     connected before the first call.
 
     Every call raises what became of it, always a `RequestError`: `QuorumNotMet` (too few replicas; nothing was
-    written), `OutcomeUnknown` and `DeadlineExceeded` (a write may or may not have been kept), `Overloaded` and
-    `Refused` (nothing was done), `Unreachable` (never sent). A wrong type is a TypeError; stored bytes that cannot be
-    read are `Malformed`.
+    written), `ConditionFailed` (nothing was written), `OutcomeUnknown` and `DeadlineExceeded` (a write may or may not
+    have been kept), `Overloaded` and `Refused` (nothing was done), `Unreachable` (never sent). A wrong type is a
+    TypeError; stored bytes that cannot be read are `Malformed`. Keys are str or bytes: "a" and b"a" are the same key.
     """
-
-    def __init__(
-        self,
-        *addresses: str,
-        deadline_ms: int = DEADLINE_MS,
-        cluster: str = "",
-        context: "zmq.Context[Any] | None" = None,
-    ) -> None:
-        """Any one member's public address (`HOST:PORT`) is enough; give several in case it is down.
-
-        `cluster` is the cluster id to insist on, "" to take any. `context` is shared with others, for `inproc://`, and
-        not used in a fork. Raises: ValueError for what is no address.
-        """
-        if not addresses:
-            raise ValueError('give the public address of at least one node, such as "127.0.0.1:7400"')
-        for address in addresses:
-            _check_address(address)
-        self._addresses = addresses
-        self._deadline_ms = check_deadline(deadline_ms)
-        self._cluster = cluster
-        self._context = context
-        self._made_in = os.getpid()
-        self._closed = False
-        self._io: IoThread | None = None
-        self._finalizer: weakref.finalize[..., Any] | None = None
 
     def get(
         self,
         key: str | bytes,
         *,
-        bucket: str = "default",
+        bucket: str = DEFAULT_BUCKET,
         r: int | None = None,
         pr: int | None = None,
+        resolver: Resolver | None = None,
         deadline_ms: int | None = None,
-    ) -> Value | None:
-        """None: R replicas agree that there is no value. `r` and `pr` replace the cluster's defaults."""
-        return value_of(self._ask(make_get(key, bucket, r=r, pr=pr), deadline_ms))
+    ) -> Value:
+        """What R replicas hold; the `Value` is false in a condition if they agree that there is nothing.
+
+        `r` and `pr` replace the bucket's defaults. `resolver` makes one value of a list of siblings, when `.value` is
+        asked for; without it the merge function of the bucket does, if it has one.
+        """
+        outcome = self._ask(make_get(key, bucket, r=r, pr=pr), deadline_ms)
+        return value_of(outcome, self._resolver(bucket, resolver))
 
     def put(
         self,
         key: str | bytes,
         value: object,
         *,
-        bucket: str = "default",
+        bucket: str = DEFAULT_BUCKET,
         context: bytes | None = None,
         w: int | None = None,
         pw: int | None = None,
+        ttl_ms: int | None = None,
+        if_absent: bool = False,
+        if_context: bytes | None = None,
         deadline_ms: int | None = None,
     ) -> bytes:
         """Store bytes, str or plain data (`client.values`). Returns the context of what was written.
 
         With the `context` of a get it replaces what that get saw, and what was written meanwhile stays as a sibling.
+        `ttl_ms` after the write the value expires; 0: never, None: as the bucket says. `if_absent` writes only if R
+        replicas hold no value, `if_context` only if they hold nothing that this context has not seen; both are
+        optimistic: of two at the same moment both may be written. Raises: ConditionFailed, with the `context` of what
+        is there; ValueError for conditions that do not go together.
         """
-        return answer_of(
-            self._ask(make_put(key, value, bucket, context=context, w=w, pw=pw), deadline_ms), Done
-        ).context
+        request = make_put(
+            key,
+            value,
+            bucket,
+            context=context,
+            w=w,
+            pw=pw,
+            ttl_ms=ttl_ms,
+            if_absent=if_absent,
+            if_context=if_context,
+        )
+        return context_of(self._ask(request, deadline_ms))
 
     def delete(
         self,
         key: str | bytes,
         *,
-        bucket: str = "default",
+        bucket: str = DEFAULT_BUCKET,
         context: bytes | None = None,
         r: int | None = None,
         w: int | None = None,
         deadline_ms: int | None = None,
     ) -> bool:
         """Whether there was something to delete. With a `context`, only what it has seen goes."""
-        return answer_of(self._ask(make_delete(key, bucket, context=context, r=r, w=w), deadline_ms), Done).changed
+        return changed_by(self._ask(make_delete(key, bucket, context=context, r=r, w=w), deadline_ms))
+
+    def update(
+        self,
+        key: str | bytes,
+        function: Function,
+        *,
+        bucket: str = DEFAULT_BUCKET,
+        resolver: Resolver | None = None,
+        deadline_ms: int | None = None,
+    ) -> Any:
+        """Read the value, store what `function` makes of it, and merge it with what others stored meanwhile.
+
+        `function` gets the value (None if there is none; siblings as the resolver or the bucket merges them) and
+        returns the new one, or `zdynamo.DELETE`. It may be called several times. Returns the value that is left, or
+        None after a delete. `deadline_ms` is for all of it; a write that is acknowledged by then is a success.
+
+        With a resolver or a bucket that merges nothing acknowledged is lost. Otherwise it is written only if nothing
+        else was; raises SiblingsFound for siblings that nobody can merge. After `OutcomeUnknown` the change may or may
+        not be stored: call again if making it twice does no harm.
+        """
+        return self._drive(self._update(key, function, bucket, resolver), deadline_ms)
+
+    def get_many(
+        self,
+        keys: Iterable[K],
+        *,
+        bucket: str = DEFAULT_BUCKET,
+        r: int | None = None,
+        pr: int | None = None,
+        resolver: Resolver | None = None,
+        deadline_ms: int | None = None,
+    ) -> dict[K, Value | ZdynamoError]:
+        """As `get`, for each key at once: its value, or the error that a get would raise."""
+        many = Many(keys, lambda key: make_get(key, bucket, r=r, pr=pr))
+        settle = self._resolver(bucket, resolver)
+        return many.answers(self._ask_many(many, deadline_ms), lambda outcome: value_of(outcome, settle))
+
+    def put_many(
+        self,
+        values: Mapping[K, object],
+        *,
+        bucket: str = DEFAULT_BUCKET,
+        contexts: Mapping[K, bytes] | None = None,
+        w: int | None = None,
+        pw: int | None = None,
+        ttl_ms: int | None = None,
+        deadline_ms: int | None = None,
+    ) -> dict[K, bytes | ZdynamoError]:
+        """As `put`, for each key at once: the context of what was written, or the error that a put would raise.
+
+        `contexts` may have those of some or all keys. It is no transaction: each key is written or not.
+        """
+        seen = contexts or {}
+        many = Many(
+            values,
+            lambda key: make_put(key, values[key], bucket, context=seen.get(key), w=w, pw=pw, ttl_ms=ttl_ms),
+        )
+        return many.answers(self._ask_many(many, deadline_ms), context_of)
+
+    def delete_many(
+        self,
+        keys: Iterable[K],
+        *,
+        bucket: str = DEFAULT_BUCKET,
+        r: int | None = None,
+        w: int | None = None,
+        deadline_ms: int | None = None,
+    ) -> dict[K, bool | ZdynamoError]:
+        """As `delete`, for each key at once: whether there was something, or the error that a delete would raise."""
+        many = Many(keys, lambda key: make_delete(key, bucket, r=r, w=w))
+        return many.answers(self._ask_many(many, deadline_ms), changed_by)
+
+    def keys(
+        self,
+        bucket: str = DEFAULT_BUCKET,
+        *,
+        prefix: str | bytes = b"",
+        after: str | None = None,
+        r: int | None = None,
+        deadline_ms: int | None = None,
+    ) -> "Keys":
+        """The keys that have a value, as bytes: partition by partition, in order within each; fetched as needed.
+
+        `after` is the `.cursor` of an earlier iterator over the same: goes on behind the last key that it gave.
+        `deadline_ms` is for each page. Raises: Refused if `after` is no cursor; `next` raises what a get would, and may
+        be called again.
+        """
+        return Keys(self, Listing(bucket, prefix, after, r), deadline_ms)
+
+    def submit_get(
+        self,
+        key: str | bytes,
+        *,
+        bucket: str = DEFAULT_BUCKET,
+        r: int | None = None,
+        pr: int | None = None,
+        resolver: Resolver | None = None,
+        deadline_ms: int | None = None,
+    ) -> Future[Value]:
+        """As `get`, without waiting. Callbacks of the future run on the I/O thread: keep them short."""
+        request, settle = make_get(key, bucket, r=r, pr=pr), self._resolver(bucket, resolver)
+        return self._submit(request, deadline_ms, lambda outcome: value_of(outcome, settle))
+
+    def submit_put(
+        self,
+        key: str | bytes,
+        value: object,
+        *,
+        bucket: str = DEFAULT_BUCKET,
+        context: bytes | None = None,
+        w: int | None = None,
+        pw: int | None = None,
+        ttl_ms: int | None = None,
+        if_absent: bool = False,
+        if_context: bytes | None = None,
+        deadline_ms: int | None = None,
+    ) -> Future[bytes]:
+        """As `put`, without waiting for the answer."""
+        request = make_put(
+            key,
+            value,
+            bucket,
+            context=context,
+            w=w,
+            pw=pw,
+            ttl_ms=ttl_ms,
+            if_absent=if_absent,
+            if_context=if_context,
+        )
+        return self._submit(request, deadline_ms, context_of)
+
+    def submit_delete(
+        self,
+        key: str | bytes,
+        *,
+        bucket: str = DEFAULT_BUCKET,
+        context: bytes | None = None,
+        r: int | None = None,
+        w: int | None = None,
+        deadline_ms: int | None = None,
+    ) -> Future[bool]:
+        """As `delete`, without waiting for the answer."""
+        return self._submit(make_delete(key, bucket, context=context, r=r, w=w), deadline_ms, changed_by)
+
+    def explain(self, key: str | bytes, bucket: str = DEFAULT_BUCKET, *, deadline_ms: int | None = None) -> Explained:
+        """Where a key belongs, and what each of its owners holds."""
+        return answer_of(self._ask(make_explain(key, bucket), deadline_ms), Explained)
 
     def topology(self, *, deadline_ms: int | None = None) -> Topology:
         """The cluster as one of its nodes sees it now."""
@@ -121,7 +264,7 @@ class Client:
 
     def node_status(self, address: str, *, deadline_ms: int | None = None) -> NodeDescription:
         """The figures of the node at this public address; `Unreachable` as soon as connecting to it fails."""
-        _check_address(address)
+        check_address(address)
         return answer_of(self._ask(DescribeNode(UNSENT, ""), deadline_ms, only_at=address), NodeDescription)
 
     def close(self) -> None:
@@ -139,38 +282,61 @@ class Client:
         self.close()
 
     def _ask(self, request: ClientRequest, deadline_ms: int | None, only_at: str = "") -> Outcome:
-        within_ms = self._deadline_ms if deadline_ms is None else check_deadline(deadline_ms)
-        return self._running().submit(request, within_ms, only_at).result()
+        outcome: Outcome = self._submit(request, deadline_ms, as_it_is, only_at).result()
+        return outcome
 
-    def _running(self) -> IoThread:
-        """The I/O thread of this process, started on first use."""
-        if self._closed:
-            raise RequestError("the client is closed")
-        io = self._io
-        if io is None or io.pid != os.getpid():
-            with _opening:
-                io = self._io
-                if io is None or io.pid != os.getpid():
-                    io = self._io = self._open()
-        return io
+    def _submit(self, request: ClientRequest, deadline_ms: int | None, read: Read, only_at: str = "") -> Future[Any]:
+        sink = ForThread(read)
+        self._running().submit(request, self._within_ms(deadline_ms), sink, only_at)
+        return sink.future
 
-    def _open(self) -> IoThread:
-        context = self._context if self._made_in == os.getpid() else None
-        io = IoThread(self._addresses, cluster=self._cluster, context=context)
-        self._finalizer = weakref.finalize(self, io.close)  # for clients that are dropped, and at exit
-        return io
+    def _ask_many(self, many: Many[K], deadline_ms: int | None) -> list[Outcome]:
+        within_ms, io = self._within_ms(deadline_ms), self._running()
+        if not many.requests:
+            return []
+        sink = ForThread(as_it_is)
+        io.submit_many(many.requests, within_ms, sink)
+        outcomes: list[Outcome] = sink.future.result()
+        return outcomes
+
+    def _drive(self, steps: Steps, deadline_ms: int | None) -> Any:
+        end_ms = _now_ms() + self._within_ms(deadline_ms)
+        try:
+            step = next(steps)
+            while True:
+                left_ms = max(1, end_ms - _now_ms())
+                outcome = None
+                if isinstance(step, Pause):
+                    time.sleep(min(step.ms, left_ms) / 1000)
+                else:
+                    outcome = self._ask(step, left_ms)
+                step = steps.send(Reply(outcome, end_ms - _now_ms()))
+        except StopIteration as ended:
+            return ended.value
 
 
-def _check_address(address: str) -> None:
-    scheme, _, place = endpoint(address).partition("://")
-    port = place.rpartition(":")[2]
-    if not place or (scheme == "tcp" and not (":" in place[1:] and port.isdigit() and 0 < int(port) < 65536)):
-        raise ValueError(f"{address!r} is no address, write it as HOST:PORT")
+class Keys(Iterator[bytes]):
+    """The keys of a listing. For one thread at a time."""
+
+    def __init__(self, client: Client, listing: Listing, deadline_ms: int | None) -> None:
+        self._client = client
+        self._listing = listing
+        self._deadline_ms = deadline_ms
+
+    def __next__(self) -> bytes:
+        """Raises: RequestError; then the iterator can be asked again."""
+        while (wanted := self._listing.wanted) is not None:
+            self._listing.take(self._client._ask(wanted, self._deadline_ms))
+        key = self._listing.next_key()
+        if key is None:
+            raise StopIteration
+        return key
+
+    @property
+    def cursor(self) -> str:
+        """Text that goes on behind the last key, as `keys(after=...)`, in any process."""
+        return self._listing.cursor
 
 
-def _after_fork() -> None:
-    global _opening  # noqa: PLW0603 - a lock cannot be renewed in place
-    _opening = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

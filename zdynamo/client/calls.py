@@ -7,6 +7,7 @@ from zdynamo.client.events import DeadlinePassed, NoNodeReached, Outcome
 from zdynamo.client.routes import Link
 from zdynamo.messages import (
     ClientRequest,
+    ConditionFailed,
     Delete,
     DescribeCluster,
     DescribeNode,
@@ -21,7 +22,13 @@ MARGIN_MS = 50  # the node is given a tenth less than what is left, at most this
 PATIENCE_MS = 250  # of silence, or a tenth of the deadline if that is more; then another node is asked as well
 PATIENCE_SHARE = 10
 
-Denial = QuorumNotMet | OutcomeUnknown | Overloaded | Refused
+Denial = QuorumNotMet | OutcomeUnknown | Overloaded | Refused | ConditionFailed
+WORDS: dict[object, str] = {
+    Overloaded: "overloaded",
+    QuorumNotMet: "quorum not met",
+    OutcomeUnknown: "outcome unknown",
+    ConditionFailed: "condition failed",
+}
 
 
 class Call(Struct, eq=False):
@@ -41,6 +48,7 @@ class Call(Struct, eq=False):
     sent_at_ms: int = 0
     wake_at_ms: int = -1  # -1: not waiting for a time
     pauses: int = 0
+    held: bool = False  # larger than the limits known so far: not sent before the cluster has told its own
     tried_again: bool = False  # the one immediate retry after a missed quorum is spent
     last: Denial | None = None
 
@@ -78,15 +86,13 @@ class Call(Struct, eq=False):
             return last
         if isinstance(last, QuorumNotMet | OutcomeUnknown):
             return OutcomeUnknown(self.id, last.needed, last.got)
+        if isinstance(last, ConditionFailed):
+            return OutcomeUnknown(self.id, 1, 0)
         return self.passed
 
     @property
     def passed(self) -> DeadlinePassed:
-        last = ""
-        if isinstance(self.last, Refused):
-            last = self.last.reason
-        elif self.last is not None:
-            last = {Overloaded: "overloaded", QuorumNotMet: "quorum not met"}.get(type(self.last), "outcome unknown")
+        last = self.last.reason if isinstance(self.last, Refused) else WORDS.get(type(self.last), "")
         return DeadlinePassed(self.due_ms - self.submitted_at_ms, self.attempts, last)
 
 

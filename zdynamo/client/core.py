@@ -3,8 +3,10 @@
 `step` turns what happened into what is to be done. A driver owns sockets and clock and carries effects out in order.
 
 What a no from a node means: *overloaded* and *refused, try again* wait a little and go elsewhere until the deadline.
-*Quorum not met* and *outcome unknown* are tried once more at another node at once, then told to the caller. A write of
-which an earlier attempt stayed without answer never ends as *nothing was done*.
+*Quorum not met* and *outcome unknown* are tried once more at another node at once, then told to the caller. *Condition
+failed* is told at once. A write of which an earlier attempt stayed without answer never ends as *nothing was done*.
+
+Of many requests submitted at once as many are in flight as fit in a window; the rest waits in a queue.
 """
 
 from collections.abc import Iterable
@@ -24,12 +26,17 @@ from zdynamo.client.events import (
     Outcome,
     Send,
     Submitted,
+    SubmittedMany,
     Tick,
+    Withdrawn,
 )
+from zdynamo.client.limits import Limits
+from zdynamo.client.queues import Queue, Queues
 from zdynamo.client.routes import Link, Routes, endpoint
 from zdynamo.client.timers import Timers
 from zdynamo.messages import (
     Absent,
+    ClientRequest,
     ConditionFailed,
     DescribeCluster,
     DescribeNode,
@@ -48,6 +55,7 @@ from zdynamo.messages import (
 
 IN_FLIGHT_MAX = 10_000  # calls; beyond, and beyond this many bytes of values, a call ends as overloaded
 IN_FLIGHT_BYTES_MAX = 256 * 2**20
+WINDOW = 1_024  # calls in flight; beyond, requests that were submitted many at once wait. A node takes 2,000 of all
 OVERLOADED_RETRY_MS = 50
 REFRESH_MS = 5_000  # between looks at the topology while calls are made
 REFRESH_AGAIN_MS = 1_000  # when a look was not answered
@@ -58,12 +66,12 @@ NOBODY_MS = 1_000  # how long a call waits for a first node while every node giv
 SLOW_PATIENCES = 4  # a node that answers others may take this many times the patience for one call
 TRY_AGAIN_MS = 5  # a call with less time left than this is not tried once more
 
-FINAL = (Found, Absent, Done, NodeDescription, KeysListed, Explained, ConditionFailed)
+FINAL = (Found, Absent, Done, NodeDescription, KeysListed, Explained)
 OWN_REQUESTS = 1 << 63  # request counters from here on are the core's own questions
 
 
 class ClientCore:
-    """Invariant: each submitted call is completed exactly once, by its deadline plus the driver's delay in ticking."""
+    """Invariant: each call that is not withdrawn is completed exactly once, by its deadline plus the driver's delay."""
 
     def __init__(
         self,
@@ -81,7 +89,9 @@ class ClientCore:
         self._in_flight_max = in_flight_max
         self._in_flight_bytes_max = in_flight_bytes_max
         self._routes = Routes(bootstrap)
+        self._limits = Limits()
         self._timers = Timers()
+        self._queues = Queues()
         self._calls: dict[bytes, Call] = {}
         self._bytes_in_flight = 0
         self._parked: dict[bytes, Call] = {}  # calls that wait until a node is up
@@ -90,6 +100,8 @@ class ClientCore:
         self._refresh_at_ms = -1  # the next look is due by then, if there are calls
         self._steps: dict[type, Any] = {
             Submitted: self._submitted,
+            SubmittedMany: self._submitted_many,
+            Withdrawn: self._withdrawn,
             Answered: self._answered,
             Connected: self._connected,
             Disconnected: self._disconnected,
@@ -100,10 +112,13 @@ class ClientCore:
             Overloaded: self._overloaded,
             QuorumNotMet: self._missed,
             OutcomeUnknown: self._missed,
+            ConditionFailed: self._failed,
         }
 
     def step(self, event: Event, now_ms: int) -> list[Effect]:
         effects: list[Effect] = self._steps[type(event)](event, now_ms)
+        if self._queues:
+            effects += self._fill_window(now_ms)
         return effects
 
     @property
@@ -125,23 +140,53 @@ class ClientCore:
         return len(self._timers)
 
     def _submitted(self, event: Submitted, now_ms: int) -> list[Effect]:
-        request = event.request
-        id = self._client + event.call.to_bytes(8, "big")
-        size = len(request.value) if type(request) is Put else 0
-        if len(self._calls) >= self._in_flight_max or self._bytes_in_flight + size > self._in_flight_bytes_max:
-            return [Complete(event.call, Overloaded(id, OVERLOADED_RETRY_MS))]
-        self._bytes_in_flight += size
-        due_ms = now_ms + event.deadline_ms
-        call = Call(event.call, id, request, now_ms, due_ms, patience_ms(event.deadline_ms))
-        self._calls[id] = call
+        if not self._has_room(event.request, self._in_flight_max):
+            return [Complete(event.call, Overloaded(self._id_of(event.call), OVERLOADED_RETRY_MS))]
         effects: list[Effect] = []
         if event.only_at:
-            call.only_at = self._routes.at(endpoint(event.only_at))
-            effects += self._open([call.only_at])
+            effects += self._open([self._routes.at(endpoint(event.only_at))])
         if now_ms >= self._refresh_at_ms:
             effects += self._refresh(now_ms)
-        effects += self._route(call, now_ms)
+        due_ms, patience = now_ms + event.deadline_ms, patience_ms(event.deadline_ms)
+        call = Call(event.call, self._id_of(event.call), event.request, now_ms, due_ms, patience)
+        if event.only_at:
+            call.only_at = self._routes.at(endpoint(event.only_at))
+        effects += self._begin(call, now_ms)
         return effects
+
+    def _submitted_many(self, event: SubmittedMany, now_ms: int) -> list[Effect]:
+        self._timers.wake(self._queues.add(event, now_ms), now_ms + event.deadline_ms)
+        return self._refresh(now_ms) if now_ms >= self._refresh_at_ms else []
+
+    def _fill_window(self, now_ms: int) -> list[Effect]:
+        effects: list[Effect] = []
+        window = min(WINDOW, self._in_flight_max)
+        while (request := self._queues.next_request) is not None and self._has_room(request, window):
+            effects += self._begin(self._queues.begin(self._client), now_ms)
+        return effects
+
+    def _has_room(self, request: ClientRequest, in_flight_max: int) -> bool:
+        size = len(request.value) if type(request) is Put else 0
+        return len(self._calls) < in_flight_max and self._bytes_in_flight + size <= self._in_flight_bytes_max
+
+    def _begin(self, call: Call, now_ms: int) -> list[Effect]:
+        request = call.request
+        self._calls[call.id] = call
+        self._bytes_in_flight += len(request.value) if type(request) is Put else 0
+        excess = self._limits.excess(request)
+        if excess and self._limits.known:
+            return [self._finish(call, Refused(call.id, excess))]
+        call.held = bool(excess)
+        return self._route(call, now_ms)
+
+    def _withdrawn(self, event: Withdrawn, _: int) -> list[Effect]:
+        first, end = event.call, event.call + event.count
+        self._queues.withdraw(first, end)
+        for number in range(first, end):
+            call = self._calls.get(self._id_of(number))
+            if call:
+                self._finish(call)
+        return []
 
     def _answered(self, event: Answered, now_ms: int) -> list[Effect]:
         answer = event.answer
@@ -187,7 +232,9 @@ class ClientCore:
     def _tick(self, _: Tick, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
         for call in self._timers.due(now_ms):
-            if now_ms >= call.due_ms:
+            if isinstance(call, Queue):
+                effects += self._expired(call)
+            elif now_ms >= call.due_ms:
                 effects.append(self._finish(call))
             elif call.link:
                 effects += self._unanswered(call, call.link, now_ms)
@@ -196,13 +243,20 @@ class ClientCore:
             elif self._routes.nobody_there and not call.attempts:
                 effects.append(self._finish(call))
             else:
+                if self.topology is None and now_ms >= self._refresh_at_ms:
+                    effects += self._refresh(now_ms)
                 self._timers.wake(call, min(call.due_ms, now_ms + NOBODY_MS))
         return effects
+
+    def _expired(self, queue: Queue) -> list[Effect]:
+        """The time is over while some have not even begun: of these surely nothing was done."""
+        numbers = self._queues.expire(queue)
+        return [Complete(number, Overloaded(self._id_of(number), OVERLOADED_RETRY_MS)) for number in numbers]
 
     def _route(self, call: Call, now_ms: int) -> list[Effect]:
         """Send it to the best node there is, or let it wait for one."""
         call.leave()
-        link = call.only_at or self._routes.pick(call.request, call.tried)
+        link = None if call.held else call.only_at or self._routes.pick(call.request, call.tried)
         if link and link.up:
             return [self._send(call, link, now_ms)]
         self._parked[call.id] = call
@@ -268,6 +322,9 @@ class ClientCore:
         call.tried_again = True
         return self._refresh_soon(now_ms) + self._route(call, now_ms)
 
+    def _failed(self, call: Call, _: ConditionFailed, now_ms: int) -> list[Effect]:
+        return [self._finish(call)]
+
     def _later(self, call: Call, pause_ms: int, now_ms: int) -> list[Effect]:
         if now_ms + pause_ms > call.due_ms - TRY_AGAIN_MS:
             return [self._finish(call)]
@@ -305,11 +362,23 @@ class ClientCore:
         if self._cluster in ("", topology.cluster):
             self._cluster = topology.cluster
             self._refresh_at_ms = now_ms + REFRESH_MS
+            self._limits.learn(topology.limits)
             effects += [Disconnect(link.address) for link in self._routes.learn(topology) if link.opened]
             effects += self._open(self._routes.unopened())
+            for held in [held for held in self._parked.values() if held.held]:
+                effects += self._release(held, now_ms)
         if call:
             effects.append(self._finish(call, topology))
         return effects
+
+    def _release(self, call: Call, now_ms: int) -> list[Effect]:
+        """The limits are known now."""
+        excess = self._limits.excess(call.request)
+        if excess:
+            return [self._finish(call, Refused(call.id, excess))]
+        call.held = False
+        del self._parked[call.id]
+        return self._route(call, now_ms)
 
     def _open(self, links: list[Link]) -> list[Effect]:
         effects: list[Effect] = []
@@ -318,6 +387,9 @@ class ClientCore:
                 link.opened = True
                 effects.append(Connect(link.address))
         return effects
+
+    def _id_of(self, number: int) -> bytes:
+        return self._client + number.to_bytes(8, "big")
 
     def _own_request(self) -> bytes:
         self._own_requests += 1

@@ -17,6 +17,21 @@ class Submitted(Struct, frozen=True):
     only_at: str = ""  # the one node to ask, or "" for whichever serves best
 
 
+class SubmittedMany(Struct, frozen=True):
+    """A caller wants many requests served; each is a call, numbered from `call` on. What does not fit yet waits."""
+
+    call: int
+    requests: list[ClientRequest]
+    deadline_ms: int
+
+
+class Withdrawn(Struct, frozen=True):
+    """Nobody waits for these calls any more: forget them. A write among them may or may not be kept."""
+
+    call: int
+    count: int = 1
+
+
 class Answered(Struct, frozen=True):
     """A node answered one request."""
 
@@ -40,7 +55,7 @@ class Tick(Struct, frozen=True):
     """Time has passed; due by `ClientCore.next_due_ms`."""
 
 
-Event = Submitted | Answered | Connected | Disconnected | Tick
+Event = Submitted | SubmittedMany | Withdrawn | Answered | Connected | Disconnected | Tick
 
 
 class Connect(Struct, frozen=True):
@@ -63,7 +78,7 @@ class Send(Struct, frozen=True):
 
 
 class Complete(Struct, frozen=True):
-    """The one end of a call."""
+    """The one end of a call; a call that was withdrawn has none."""
 
     call: int
     outcome: "Outcome"

@@ -4,17 +4,28 @@ from typing import NoReturn, TypeVar
 
 from zdynamo import errors, messages
 from zdynamo.client.events import DeadlinePassed, NoNodeReached, Outcome
-from zdynamo.client.values import Value, decode_value
+from zdynamo.client.values import Resolver, Value, decode_value
 
 T = TypeVar("T")
 
 
-def value_of(outcome: Outcome) -> Value | None:
-    """None: R replicas agree that there is no value. Raises: RequestError, Malformed."""
+def value_of(outcome: Outcome, resolver: Resolver | None = None) -> Value:
+    """Raises: RequestError, Malformed."""
     if isinstance(outcome, messages.Absent):
-        return None
+        return Value([], outcome.context)
     found = answer_of(outcome, messages.Found)
-    return Value([decode_value(sibling.content_type, sibling.value) for sibling in found.siblings], found.context)
+    siblings = [decode_value(sibling.content_type, sibling.value) for sibling in found.siblings]
+    return Value(siblings, found.context, resolver if len(siblings) > 1 else None)
+
+
+def context_of(outcome: Outcome) -> bytes:
+    """Of a write. Raises: RequestError, Malformed."""
+    return answer_of(outcome, messages.Done).context
+
+
+def changed_by(outcome: Outcome) -> bool:
+    """Whether a write changed anything. Raises: RequestError, Malformed."""
+    return answer_of(outcome, messages.Done).changed
 
 
 def answer_of(outcome: Outcome, wanted: type[T]) -> T:
@@ -28,6 +39,8 @@ def fail(outcome: Outcome) -> NoReturn:
     match outcome:
         case messages.QuorumNotMet(needed=needed, got=got, reason=reason):
             raise errors.QuorumNotMet(needed, got, reason)
+        case messages.ConditionFailed(context=context):
+            raise errors.ConditionFailed(context)
         case messages.OutcomeUnknown(needed=needed, got=got):
             raise errors.OutcomeUnknown(needed, got)
         case messages.Overloaded(retry_after_ms=retry_after_ms):

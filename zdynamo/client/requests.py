@@ -1,51 +1,92 @@
 """A user's arguments made into a request that the cluster will not turn down for its form.
 
-Each raises `Refused` for what the cluster would refuse, in the cluster's words, and TypeError for the wrong type.
+Each raises `Refused` for what the cluster would refuse, in the cluster's words, and TypeError for the wrong type. How
+large keys and values may be is the cluster's to say: the core checks that.
 """
+
+from typing import Literal
 
 from zdynamo.client.values import encode_value
 from zdynamo.errors import Refused
-from zdynamo.messages import Delete, Get, Put
+from zdynamo.messages import Delete, Explain, Get, Put
 from zdynamo.partition import BUCKET_BYTES_MAX
 
-KEY_BYTES_MAX = 4096
-VALUE_BYTES_MAX = 8 * 2**20
 CONTEXT_BYTES_MAX = 2**20  # far above any clock: what is longer is no context
 COPIES_MAX = 255  # far above any N, which only the cluster knows
 DEADLINE_MS_MAX = 2**31
+TTL_MS_MAX = 100 * 365 * 86_400_000
+BY_BUCKET = -1  # a value expires as its bucket says
 UNSENT = bytes(16)  # the core fills in the request id, as well as cluster and deadline
 
 
-def make_get(key: str | bytes, bucket: str, *, r: int | None, pr: int | None) -> Get:
+def make_get(key: str | bytes, bucket: str, *, r: int | None = None, pr: int | None = None) -> Get:
     return Get(UNSENT, "", 0, check_bucket(bucket), check_key(key), check_copies("r", r), check_copies("pr", pr))
 
 
 def make_put(
-    key: str | bytes, value: object, bucket: str, *, context: bytes | None, w: int | None, pw: int | None
+    key: str | bytes,
+    value: object,
+    bucket: str,
+    *,
+    context: bytes | None = None,
+    w: int | None = None,
+    pw: int | None = None,
+    ttl_ms: int | None = None,
+    if_absent: bool = False,
+    if_context: bytes | None = None,
 ) -> Put:
+    """Raises: ValueError for conditions that do not go together."""
     named, copies, strict = check_key(key), check_copies("w", w), check_copies("pw", pw)
+    lives_ms = BY_BUCKET if ttl_ms is None else check_ttl(ttl_ms)
     content_type, stored = encode_value(value)
-    if len(stored) > VALUE_BYTES_MAX:
-        raise Refused(f"the value has {len(stored)} bytes: use at most {VALUE_BYTES_MAX}")
     seen = check_context(context)
-    return Put(UNSENT, "", 0, check_bucket(bucket), named, stored, content_type, 1, seen, copies, strict)
+    condition: Literal["", "absent", "unchanged"] = ""
+    if if_absent or if_context is not None:
+        seen, condition = _condition(if_absent, if_context, context)
+    return Put(
+        UNSENT, "", 0, check_bucket(bucket), named, stored, content_type, 1, seen, copies, strict, lives_ms, condition
+    )
 
 
-def make_delete(key: str | bytes, bucket: str, *, context: bytes | None, r: int | None, w: int | None) -> Delete:
+def make_delete(
+    key: str | bytes,
+    bucket: str,
+    *,
+    context: bytes | None = None,
+    r: int | None = None,
+    w: int | None = None,
+) -> Delete:
     named, seen = check_key(key), check_context(context)
     return Delete(UNSENT, "", 0, check_bucket(bucket), named, 1, seen, check_copies("r", r), check_copies("w", w))
 
 
+def make_explain(key: str | bytes, bucket: str) -> Explain:
+    return Explain(UNSENT, "", 0, check_bucket(bucket), check_key(key))
+
+
+def _condition(
+    if_absent: bool, if_context: bytes | None, context: bytes | None
+) -> tuple[bytes, Literal["absent", "unchanged"]]:
+    """The context and the condition of a put that has one."""
+    if context is not None:
+        raise ValueError("context goes with a put that has no condition: leave it out")
+    if if_absent and if_context is not None:
+        raise ValueError("if_absent and if_context rule each other out: give one of them")
+    if not isinstance(if_absent, bool):
+        raise TypeError(f"if_absent is a bool, not {type(if_absent).__name__}")
+    seen = check_context(if_context)
+    return (seen, "unchanged") if seen else (b"", "absent")  # who has seen nothing at all expects nothing
+
+
 def check_key(key: str | bytes) -> bytes:
-    if isinstance(key, str):
-        named = _utf8("key", key)
-    elif isinstance(key, bytes):
-        named = key
-    else:
-        raise TypeError(f"a key is str or bytes, not {type(key).__name__}")
-    if not 0 < len(named) <= KEY_BYTES_MAX:
-        raise Refused(f"the key has {len(named)} bytes: use 1 to {KEY_BYTES_MAX}")
+    named = _bytes("key", key)
+    if not named:
+        raise Refused("the key has 0 bytes: use 1 or more")
     return named
+
+
+def check_prefix(prefix: str | bytes) -> bytes:
+    return _bytes("prefix", prefix)
 
 
 def check_bucket(bucket: str) -> str:
@@ -83,9 +124,24 @@ def check_deadline(deadline_ms: int) -> int:
     return deadline_ms
 
 
+def check_ttl(ttl_ms: int) -> int:
+    _check_int("ttl_ms", ttl_ms)
+    if not 0 <= ttl_ms <= TTL_MS_MAX:
+        raise Refused(f"ttl_ms is {ttl_ms}: use 1 to {TTL_MS_MAX} (100 years), or 0 for a value that never expires")
+    return ttl_ms
+
+
 def _check_int(name: str, number: int) -> None:
     if not isinstance(number, int) or isinstance(number, bool):
         raise TypeError(f"{name} is an int, not {type(number).__name__}")
+
+
+def _bytes(what: str, text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if isinstance(text, str):
+        return _utf8(what, text)
+    raise TypeError(f"a {what} is str or bytes, not {type(text).__name__}")
 
 
 def _utf8(what: str, text: str) -> bytes:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from zdynamo.messages import ClientRequest, Delete, Get, MemberState, Put, Topology
+from zdynamo.messages import ClientRequest, Delete, Get, ListKeys, MemberState, Put, Topology
 from zdynamo.partition import partition_of
 
 if TYPE_CHECKING:
     from zdynamo.client.calls import Call
+
+KEYED = (Get, Put, Delete)
 
 
 class Link(Struct, eq=False):
@@ -71,10 +73,12 @@ class Routes:
 
     def pick(self, request: ClientRequest, tried: Collection[Link]) -> Link | None:
         """The owner with the fewest requests outstanding; if none is good, the best of the rest. None: nobody is up."""
-        if self._owners and isinstance(request, Get | Put | Delete):
-            owners = self._owners[partition_of(request.bucket.encode(), request.key, len(self._owners))]
-        else:
-            owners = ()
+        owners: tuple[Link, ...] = ()
+        if self._owners:
+            if isinstance(request, KEYED):
+                owners = self._owners[partition_of(request.bucket.encode(), request.key, len(self._owners))]
+            elif isinstance(request, ListKeys) and request.partition < len(self._owners):
+                owners = self._owners[request.partition]
         best = None
         for link in owners:
             if link.good and link not in tried and (best is None or len(link.outstanding) < len(best.outstanding)):

@@ -4,8 +4,9 @@ What comes back is equal to what went in, except: tuples come back as lists, byt
 datetime as the same moment in UTC, subclasses as their base type. Nothing is ever pickled.
 """
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import msgpack  # type: ignore[import-untyped]
 from msgspec import Struct
@@ -19,21 +20,42 @@ MSGPACK = "application/msgpack"
 BIGGER = "an int beyond 64 bits"
 
 
-class Value(Struct, frozen=True):
-    """What R replicas hold under a key."""
+Resolver = Callable[[list[Any]], Any]  # siblings, at least two, to the one value that they amount to
 
-    siblings: list[Any]  # one, or as many as there were concurrent writes
-    context: bytes  # opaque: a put or delete that passes it on replaces exactly these siblings
+
+class Value(Struct, frozen=True):
+    """What R replicas hold under a key. False in a condition if that is nothing."""
+
+    siblings: list[Any]  # none, one, or as many as there were concurrent writes
+    context: bytes  # opaque: a put or delete that passes it on replaces exactly what was seen here
+    resolver: Resolver | None = None
+
+    def __bool__(self) -> bool:
+        return self.exists
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a value; it may be one that is false itself, such as 0."""
+        return bool(self.siblings)
 
     @property
     def value(self) -> Any:
-        """The one value. Raises: SiblingsFound when there are several."""
-        if len(self.siblings) != 1:
-            raise SiblingsFound(
-                f"{len(self.siblings)} siblings from concurrent writes: look at .siblings, and put the value that "
-                "settles it with context=found.context"
-            )
-        return self.siblings[0]
+        """The one value, or what the resolver makes of several; None if there is none.
+
+        Raises: SiblingsFound when there are several and no resolver; MergeFunctionError when the one that the bucket
+        names cannot be used.
+        """
+        if len(self.siblings) > 1:
+            return several(self.siblings) if self.resolver is None else self.resolver(list(self.siblings))
+        return self.siblings[0] if self.siblings else None
+
+
+def several(siblings: list[Any]) -> NoReturn:
+    """Raises: SiblingsFound."""
+    raise SiblingsFound(
+        f"{len(siblings)} siblings from concurrent writes: look at .siblings and put the value that settles it with "
+        "context=found.context, or give a resolver"
+    )
 
 
 def encode_value(value: object) -> tuple[str, bytes]:

@@ -1,0 +1,104 @@
+"""What the blocking and the asyncio client share: addresses, the I/O thread of each process, how siblings end."""
+
+import os
+import random
+import threading
+import weakref
+from typing import Any
+
+import zmq
+
+from zdynamo.client.io_thread import IoThread
+from zdynamo.client.merges import bucket_resolver, is_merged
+from zdynamo.client.requests import check_deadline
+from zdynamo.client.routes import endpoint
+from zdynamo.client.updates import Function, Steps, Update
+from zdynamo.client.values import Resolver
+from zdynamo.errors import RequestError
+
+DEADLINE_MS = 5_000
+DEFAULT_BUCKET = "default"
+
+_opening = threading.Lock()  # made anew in a fork: in the parent another thread may have held it
+
+
+class BaseClient:
+    """A connection to a cluster. Nothing is connected before the first call."""
+
+    def __init__(
+        self,
+        *addresses: str,
+        deadline_ms: int = DEADLINE_MS,
+        cluster: str = "",
+        context: "zmq.Context[Any] | None" = None,
+    ) -> None:
+        """Any one member's public address (`HOST:PORT`) is enough; give several in case it is down.
+
+        `deadline_ms` is what a call has if it names none. `cluster` is the cluster id to insist on, "" to take any.
+        `context` is shared with others, for `inproc://`, and not used in a fork. Raises: ValueError for what is no
+        address.
+        """
+        if not addresses:
+            raise ValueError('give the public address of at least one node, such as "127.0.0.1:7400"')
+        for address in addresses:
+            check_address(address)
+        self._addresses = addresses
+        self._deadline_ms = check_deadline(deadline_ms)
+        self._cluster = cluster
+        self._context = context
+        self._made_in = os.getpid()
+        self._closed = False
+        self._io: IoThread | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
+
+    def _within_ms(self, deadline_ms: int | None) -> int:
+        return self._deadline_ms if deadline_ms is None else check_deadline(deadline_ms)
+
+    def _running(self) -> IoThread:
+        """The I/O thread of this process, started on first use."""
+        if self._closed:
+            raise RequestError("the client is closed")
+        io = self._io
+        if io is None or io.pid != os.getpid():
+            with _opening:
+                io = self._io
+                if io is None or io.pid != os.getpid():
+                    io = self._io = self._open()
+        return io
+
+    def _open(self) -> IoThread:
+        context = self._context if self._made_in == os.getpid() else None
+        io = IoThread(self._addresses, cluster=self._cluster, context=context)
+        self._finalizer = weakref.finalize(self, io.close)  # for clients that are dropped, and at exit
+        return io
+
+    def _resolver(self, bucket: str, resolver: Resolver | None) -> Resolver:
+        """That of the call, else that of the bucket, which is looked up when it is needed."""
+        return resolver or bucket_resolver(self._running(), bucket)
+
+    def _update(self, key: str | bytes, function: Function, bucket: str, resolver: Resolver | None) -> Steps:
+        io = self._running()
+        return Update(
+            key,
+            function,
+            bucket=bucket,
+            resolver=self._resolver(bucket, resolver),
+            merges=lambda: resolver is not None or is_merged(io, bucket),
+            chance=random.random,
+        ).steps()
+
+
+def check_address(address: str) -> None:
+    """Raises: ValueError."""
+    scheme, _, place = endpoint(address).partition("://")
+    port = place.rpartition(":")[2]
+    if not place or (scheme == "tcp" and not (":" in place[1:] and port.isdigit() and 0 < int(port) < 65536)):
+        raise ValueError(f"{address!r} is no address, write it as HOST:PORT")
+
+
+def _after_fork() -> None:
+    global _opening  # noqa: PLW0603 - a lock cannot be renewed in place
+    _opening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
