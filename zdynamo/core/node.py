@@ -75,6 +75,7 @@ from zdynamo.messages import (
 from zdynamo.partition import is_storage_key
 
 STOPPING = "this node is stopping: ask another"
+REAPING = (ReapAsk, ReapHeld, BeginRound, RoundBegun, Reap, Reaped)
 
 
 class Node:
@@ -148,11 +149,14 @@ class Node:
     def committed(self) -> None:
         """What the steps since the last call have staged is kept."""
         self._state.dots.committed()
+        self._state.rounds.committed()
         self._requests.committed()
 
     def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
         """The commit failed: the effects to carry out instead of those of the steps since the last commit."""
         self._state.dots.discarded()
+        self._state.rounds.discarded()
+        self._reaper.abandoned()
         self.counters["commits.failed"] += 1
         kept = self._requests.abandon(effects, surely_nothing=surely_nothing)
         return [
@@ -160,12 +164,15 @@ class Node:
             if isinstance(effect, Send) and isinstance(effect.message, ReplicaStored)
             else effect
             for effect in kept
+            if not (isinstance(effect, Send) and isinstance(effect.message, REAPING))
         ]
 
     @property
     def next_due_ms(self) -> int | None:
         """When the next Tick is wanted, monotonic; None: not before another event."""
-        dues = (self._requests.next_due_ms, self._pulls.next_due_ms, self._reaper.next_due_ms)
+        dues = [self._requests.next_due_ms]
+        if self._placement is not None and self._placement.owners and not self.stopping:
+            dues += (self._pulls.next_due_ms, self._reaper.next_due_ms)
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     @property

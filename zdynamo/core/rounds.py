@@ -20,6 +20,7 @@ class Rounds:
             partition_of_storage_key(key[len(KEY) :]): int.from_bytes(value, "big")
             for key, value in store.scan(KEY, KEY + b"\xff" * (PREFIX_BYTES + 1))
         }
+        self._before: dict[int, int] = {}  # what was raised since the last commit, as it was then
 
     def of(self, partition: int) -> int:
         return self._rounds.get(partition, 0)
@@ -34,7 +35,19 @@ class Rounds:
 
     def raise_to(self, partition: int, round: int) -> None:
         """Begin a round; staged, to be fsynced by the commit. It never goes back."""
-        if round > self.of(partition):
+        before = self.of(partition)
+        if round > before:
+            self._before.setdefault(partition, before)
             self._rounds[partition] = round
             key = KEY + partition.to_bytes(PREFIX_BYTES, "big")
             self._store.put(key, round.to_bytes(8, "big"), synced=True)
+
+    def committed(self) -> None:
+        """What was staged is on disk."""
+        if self._before:
+            self._before.clear()
+
+    def discarded(self) -> None:
+        """What was staged is gone."""
+        self._rounds |= self._before
+        self._before.clear()

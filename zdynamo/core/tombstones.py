@@ -14,42 +14,51 @@ KEY = OWN_KEYS + b"dead"
 
 
 class Tombstones:
-    """The index, and which partitions have entries."""
+    """The index, and which partitions have new entries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.partitions: set[int] = set()  # with entries, or that once had some
+        self.fresh: set[int] = set()  # partitions with entries that may be new to whoever last emptied this
         start = KEY
         while (found := next(store.scan(start, KEY + b"\xff\xff"), None)) is not None:
             partition = partition_of_storage_key(found[0][len(KEY) :])
-            self.partitions.add(partition)
+            self.fresh.add(partition)
             start = KEY + (partition + 1).to_bytes(PREFIX_BYTES, "big")
 
     def note(self, key: bytes, record: Record) -> None:
         """A record is being stored under that storage key: stage an entry if it is, or will be, dead."""
-        due_ms = 0
-        for sibling in record.siblings:
-            if not sibling.tombstone:
-                if not sibling.expires_ms:
-                    return
-                due_ms = max(due_ms, sibling.expires_ms)
-        self._store.put(KEY + key, due_ms.to_bytes(8, "big"))
-        self.partitions.add(partition_of_storage_key(key))
+        due_ms = ends_ms(record)
+        if due_ms is not None:
+            self._store.put(KEY + key, due_ms.to_bytes(8, "big"))
+            self.fresh.add(partition_of_storage_key(key))
 
     def forget(self, key: bytes) -> None:
         """Stage the removal of an entry."""
         self._store.delete(KEY + key)
 
-    def due(self, partition: int, wall_ms: int) -> Iterator[bytes]:
-        """The storage keys whose records should be dead by that time; a snapshot, in order."""
-        start = KEY + partition.to_bytes(PREFIX_BYTES, "big")
-        for key, due in self._store.scan(start, KEY + (partition + 1).to_bytes(PREFIX_BYTES, "big")):
-            if int.from_bytes(due, "big") <= wall_ms:
-                yield key[len(KEY) :]
+    def renew(self, key: bytes, record: Record) -> None:
+        """Stage an entry as it is now, or its removal."""
+        if ends_ms(record) is None:
+            self.forget(key)
+        else:
+            self.note(key, record)
 
-    def empty(self, partition: int) -> None:
-        """Nothing was found there."""
-        self.partitions.discard(partition)
+    def entries(self, partition: int, after: bytes) -> Iterator[tuple[bytes, int]]:
+        """Committed entries behind a storage key (b"": all), in order: storage key, and when its record is dead."""
+        start = KEY + (after + b"\0" if after else partition.to_bytes(PREFIX_BYTES, "big"))
+        for key, due in self._store.scan(start, KEY + (partition + 1).to_bytes(PREFIX_BYTES, "big")):
+            yield key[len(KEY) :], int.from_bytes(due, "big")
+
+
+def ends_ms(record: Record) -> int | None:
+    """The wall clock time from which on nothing is shown of it; 0: it has ended; None: never."""
+    ends = 0
+    for sibling in record.siblings:
+        if not sibling.tombstone:
+            if sibling.expires_ms <= 0:
+                return None
+            ends = max(ends, sibling.expires_ms)
+    return ends
 
 
 def is_dead(record: Record, wall_ms: int) -> bool:

@@ -1,0 +1,114 @@
+"""An owner's part in the passes that other owners lead: it says what it holds, begins rounds, and removes.
+
+What it has said holds for the process that said it, up to a round that it has on its disk: if the process ends before
+that, the pass ends too.
+"""
+
+from collections.abc import Callable
+
+import xxhash
+
+from zdynamo.core.events import Effect, Now, Send
+from zdynamo.core.placement import Placement
+from zdynamo.core.record import decode_record
+from zdynamo.core.state import State
+from zdynamo.core.tombstones import is_dead
+from zdynamo.messages import BeginRound, NodeId, Reap, ReapAsk, Reaped, ReapHeld, RoundBegun
+from zdynamo.partition import partition_of_storage_key
+
+KEYS_MAX = 256  # of one pass
+OLD_COPY = "holds an old copy"
+RESTARTED = "has lost the thread of this pass"
+
+Item = tuple[bytes, int]  # storage key, digest of the record
+
+
+class Witness:
+    """What this node knows of the passes of others: which one of each leader it takes part in."""
+
+    def __init__(self, state: State, *, blocked: Callable[[int, Placement], str]) -> None:
+        self._state = state
+        self._blocked = blocked
+        self._passes: dict[NodeId, tuple[int, int]] = {}  # leader -> request and partition
+
+    def asked(self, sender: NodeId, message: ReapAsk, placement: Placement, now: Now) -> list[Effect]:
+        partition, items = message.partition, message.items
+        if not leads(sender, partition, placement) or len(items) > KEYS_MAX:
+            return []
+        round = self._state.rounds.of(partition)
+        blocked = OLD_COPY if round + 1 < message.round else self._blocked(partition, placement)
+        differs: tuple[int, ...] = ()
+        if blocked:
+            self._passes.pop(sender, None)
+        else:
+            self._passes[sender] = (message.request, partition)
+            differs = tuple(place for place, item in enumerate(items) if not holds(self._state, partition, item, now))
+        return [Send(sender, ReapHeld(message.request, partition, round, blocked, differs))]
+
+    def begin_round(self, sender: NodeId, message: BeginRound, placement: Placement, now: Now) -> list[Effect]:
+        partition, rounds = message.partition, self._state.rounds
+        if not leads(sender, partition, placement):
+            return []
+        blocked = self._against(sender, message.request, partition, placement)
+        if not blocked and rounds.of(partition) + 1 < message.round:
+            blocked = OLD_COPY
+        if not blocked:
+            rounds.raise_to(partition, message.round)
+        return [Send(sender, RoundBegun(message.request, partition, rounds.of(partition), blocked))]
+
+    def reap(self, sender: NodeId, message: Reap, placement: Placement, now: Now) -> list[Effect]:
+        partition, items = message.partition, message.items
+        if not leads(sender, partition, placement) or len(items) > KEYS_MAX:
+            return []
+        kept = tuple(range(len(items)))
+        begun = self._state.rounds.of(partition) >= message.round
+        if begun and not self._against(sender, message.request, partition, placement):
+            kept = remove(self._state, partition, items, now)
+        return [Send(sender, Reaped(message.request, partition, kept))]
+
+    def forget(self) -> None:
+        """What was said may not be so."""
+        self._passes.clear()
+
+    def _against(self, sender: NodeId, request: int, partition: int, placement: Placement) -> str:
+        blocked = self._blocked(partition, placement)
+        if not blocked and self._passes.get(sender) != (request, partition):
+            blocked = RESTARTED
+        if blocked:
+            self._passes.pop(sender, None)
+        return blocked
+
+
+def leads(sender: NodeId, partition: int, placement: Placement) -> bool:
+    """Whether that node may lead a pass of the partition in which this node takes part."""
+    if not 0 <= partition < len(placement.owners) or sender == placement.me:
+        return False
+    return sender in placement.owners[partition] and placement.me in placement.owners[partition]
+
+
+def remove(state: State, partition: int, items: tuple[Item, ...], now: Now) -> tuple[int, ...]:
+    """Stage the removal of what is held like that and dead. Returns the places of what is still there."""
+    kept = []
+    for place, item in enumerate(items):
+        if holds(state, partition, item, now):
+            state.replica.drop(item[0])
+            state.counters["tombstones.reaped"] += 1
+        elif partition_of_storage_key(item[0]) != partition or state.replica.fetch(item[0]):
+            kept.append(place)
+    return tuple(kept)
+
+
+def holds(state: State, partition: int, item: Item, now: Now) -> bool:
+    """Whether this node holds exactly that record, and it is dead by this node's clock."""
+    key, digest = item
+    if partition_of_storage_key(key) != partition:
+        return False
+    encoded = state.replica.fetch(key)
+    if not encoded or xxhash.xxh3_64_intdigest(encoded) != digest:
+        return False
+    return is_dead(decode_record(encoded), safe_wall_ms(state, now))
+
+
+def safe_wall_ms(state: State, now: Now) -> int:
+    """What has expired by that time is expired by everybody's clock."""
+    return now.wall_ms - state.limits.clock_skew_ms
