@@ -88,7 +88,7 @@ class View(Struct, array_like=True, frozen=True):
     layout: Layout | None  # None until the first layout is decided: no data is taken before
     table_digest: int
     took_over: bool = False  # this process took over the id of a member whose data it does not have
-    old_copy: bool = False  # members remember a later start of this node: its store is a restored copy
+    old_copy: int = 0  # above 0: members remembered a later start of this node; of each restored copy a greater number
     buckets_differ: tuple[NodeId, ...] = ()  # members whose bucket tables are not the one of this node
 
 
@@ -467,6 +467,7 @@ class PullPage(Struct, array_like=True, tag=13, frozen=True):
     partition: int
     after: bytes
     bytes_max: int  # of the page; one record may be larger
+    round: int = 0  # the partition's reaping round at the sender
 
 
 class Page(Struct, array_like=True, tag=14, frozen=True):

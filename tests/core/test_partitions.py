@@ -1,12 +1,14 @@
-"""Is an owner settled? It is not when it has lost what it held."""
+"""Is an owner settled? It is not when it may have lost some of what it held."""
 
 import pytest
 
-from zdynamo.core.partitions import Partitions
+from zdynamo.core.partitions import TOOK_OVER, Given, Partitions
+from zdynamo.core.session import LOST_DISK, POWER_CUT
 from zdynamo.partition import storage_key
 from zdynamo.storage.memory import MemoryStore
 
 KEYS = [storage_key(b"default", b"%d" % number, 16) for number in range(200)]
+OWNED = range(16)
 
 
 def settled(partitions: Partitions) -> set[bool]:
@@ -14,41 +16,100 @@ def settled(partitions: Partitions) -> set[bool]:
 
 
 @pytest.mark.parametrize(
-    ("took_over", "lost_disk", "lost"), [(False, False, False), (True, False, True), (False, True, True)]
+    ("took_over", "doubt", "why"), [(False, "", ""), (True, "", TOOK_OVER), (False, LOST_DISK, LOST_DISK)]
 )
-def test_an_owner_is_settled_unless_it_has_lost_what_it_held(took_over: bool, lost_disk: bool, lost: bool) -> None:
-    partitions = Partitions(MemoryStore(), lost_disk=lost_disk)
+def test_an_owner_is_settled_unless_it_has_lost_what_it_held(took_over: bool, doubt: str, why: str) -> None:
+    partitions = Partitions(MemoryStore(), doubt=doubt)
 
-    found = partitions.layout_known(took_over=took_over, partitions=16)
+    assert partitions.layout_known(OWNED, took_over=took_over) == why
+    assert settled(partitions) == {not why}
 
-    assert found == lost
-    assert settled(partitions) == {not lost}
+
+def test_only_what_is_owned_is_in_doubt() -> None:
+    partitions = Partitions(MemoryStore(), doubt=LOST_DISK)
+
+    partitions.layout_known([3, 5], took_over=False)
+
+    assert sorted(partitions.doubts) == [3, 5]
+    assert [partitions.is_settled(partition) for partition in (2, 3, 4, 5)] == [True, False, True, False]
 
 
 def test_a_loss_is_found_once() -> None:
-    partitions = Partitions(MemoryStore(), lost_disk=True)
+    partitions = Partitions(MemoryStore(), doubt=LOST_DISK)
 
-    assert partitions.layout_known(took_over=False, partitions=16)
-    assert not partitions.layout_known(took_over=True, partitions=16)
+    assert partitions.layout_known(OWNED, took_over=False) == LOST_DISK
+    assert partitions.layout_known(OWNED, took_over=True) == ""
+
+
+def test_a_loss_that_was_found_before_there_was_a_layout_is_not_forgotten_by_a_restart() -> None:
+    store = MemoryStore()
+    Partitions(store, doubt=POWER_CUT)
+    store.commit()
+
+    assert Partitions(store).layout_known(OWNED, took_over=False) == POWER_CUT
 
 
 def test_a_loss_is_remembered_over_a_restart_and_not_found_again() -> None:
     store = MemoryStore()
-    Partitions(store, lost_disk=True).layout_known(took_over=False, partitions=16)
+    Partitions(store, doubt=LOST_DISK).layout_known(OWNED, took_over=False)
     store.commit()
 
-    again = Partitions(store, lost_disk=False)
+    again = Partitions(store)
 
-    assert not again.layout_known(took_over=False, partitions=16)
+    assert again.layout_known(OWNED, took_over=False) == ""
     assert settled(again) == {False}
 
 
 def test_an_owner_that_has_had_a_layout_is_settled_after_a_restart() -> None:
     store = MemoryStore()
-    Partitions(store, lost_disk=False).layout_known(took_over=False, partitions=16)
+    Partitions(store).layout_known(OWNED, took_over=False)
     store.commit()
 
-    again = Partitions(store, lost_disk=False)
-    again.layout_known(took_over=True, partitions=16)
+    again = Partitions(store)
 
+    assert again.layout_known(OWNED, took_over=True) == ""
     assert settled(again) == {True}
+
+
+def test_what_has_been_settled_again_stays_so_over_a_restart() -> None:
+    store = MemoryStore()
+    partitions = Partitions(store, doubt=LOST_DISK)
+    partitions.layout_known([3, 5], took_over=False)
+    partitions.settle(3)
+    store.commit()
+
+    assert sorted(Partitions(store).doubts) == [5]
+
+
+def test_how_far_a_partition_has_been_compared_outlives_a_restart() -> None:
+    store = MemoryStore()
+    partitions = Partitions(store, doubt=LOST_DISK)
+    partitions.layout_known([3], took_over=False)
+    partitions.doubts[3].given["b"] = Given(KEYS[0], sure=False, whole=True)
+    partitions.keep(3)
+    store.commit()
+
+    assert Partitions(store).doubts[3].given == {"b": Given(KEYS[0], sure=False, whole=True)}
+
+
+def test_a_new_loss_makes_all_be_compared_again() -> None:
+    partitions = Partitions(MemoryStore(), doubt=LOST_DISK)
+    partitions.layout_known([3], took_over=False)
+    partitions.doubts[3].given["b"] = Given(whole=True)
+
+    partitions.doubt([3], POWER_CUT)
+
+    assert partitions.doubts[3].given == {}
+
+
+def test_what_was_not_committed_is_not_believed() -> None:
+    store = MemoryStore()
+    partitions = Partitions(store, doubt=LOST_DISK)
+    partitions.layout_known([3], took_over=False)
+    store.commit()
+    partitions.settle(3)
+    store._staged.clear()  # the commit failed
+
+    partitions.reload()
+
+    assert not partitions.is_settled(3)

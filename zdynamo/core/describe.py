@@ -1,12 +1,15 @@
 """What a node tells clients about the cluster and itself."""
 
+from collections.abc import Iterable
+
 from zdynamo.core.placement import Placement
+from zdynamo.core.state import State
 from zdynamo.core.store import Store
-from zdynamo.messages import DescribeCluster, DescribeNode, NodeDescription, Topology
+from zdynamo.messages import ClientLimits, DescribeCluster, DescribeNode, NodeDescription, Topology
 
 
-def describe_cluster(request: DescribeCluster, placement: Placement) -> Topology:
-    view = placement.view
+def describe_cluster(request: DescribeCluster, placement: Placement, state: State) -> Topology:
+    view, limits = placement.view, state.limits
     return Topology(
         request.request,
         view.cluster,
@@ -17,11 +20,18 @@ def describe_cluster(request: DescribeCluster, placement: Placement) -> Topology
         placement.owners,
         view.number,
         view.table_digest,
+        state.buckets.table,
+        ClientLimits(limits.key_bytes_max, limits.value_bytes_max),
     )
 
 
 def describe_node(
-    request: DescribeNode, placement: Placement, counters: dict[str, int], store: Store, uptime_ms: int
+    request: DescribeNode,
+    placement: Placement,
+    counters: dict[str, int],
+    more_notices: Iterable[str],
+    store: Store,
+    uptime_ms: int,
 ) -> NodeDescription:
     view = placement.view
     return NodeDescription(
@@ -30,7 +40,7 @@ def describe_node(
         view.me.name,
         view.cluster,
         counters,
-        notices(placement),
+        (*notices(placement), *more_notices),
         store.engine,
         store.durability,
         uptime_ms,
@@ -53,4 +63,7 @@ def notices(placement: Placement) -> tuple[str, ...]:
     down = [member.record.name for member in view.members if member.state == "down"]
     if down:
         found.append(f"down: {', '.join(sorted(down))}")
+    if view.buckets_differ:
+        others = ", ".join(sorted(placement.name_of(node) for node in view.buckets_differ))
+        found.append(f"bucket tables differ: {others} (compare [buckets] in their configuration)")
     return tuple(found)

@@ -4,11 +4,14 @@ A dot is `(actor, birth, counter)`. The actor is drawn afresh at each start, so 
 dot. Counters are node-wide and come from blocks that are reserved on disk, fsynced, before they are used.
 """
 
+from zdynamo.core.events import Now
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.messages import Dot
 
 BLOCK = 1_000_000  # counters reserved at a time: one fsync each; what is left of a block at a stop is skipped
 COUNTER_KEY = OWN_KEYS + b"counter"
+BIRTH_BYTES = 8  # of a birth, where it is stored before its record
+DOUBT_MS = 60_000  # until a wall clock that has jumped is taken at its word
 
 
 class Dots:
@@ -38,6 +41,10 @@ class Dots:
         """What was staged is gone."""
         self._staged = None
 
+    def is_of_this_process(self, birth: int) -> bool:
+        """Whether this process first minted in a copy with that birth."""
+        return birth > self._first
+
     def mint(self, birth: int) -> Dot | None:
         """The next dot for a copy born at that counter (0: not yet). None: no counters until the disk takes a block."""
         if self._next >= self._reserved:
@@ -50,17 +57,66 @@ class Dots:
 
 
 class HybridClock:
-    """Wall milliseconds << 16 | a logical counter: never behind what it has seen, close to the wall clock."""
+    """Wall milliseconds << 16 | a logical counter, minted so that peers accept it whatever the wall clock does.
 
-    def __init__(self) -> None:
+    A time is above all that was seen, but never further ahead of the wall clock than `lead_ms`: half of what peers
+    accept, so that whoever learns a time from the future does not pass it on. A wall clock that jumps ahead of the
+    monotonic one by more than that is not believed for `DOUBT_MS`: it usually jumps back, and what it minted meanwhile
+    would beat all that is written later. A jump back is followed at once.
+    """
+
+    def __init__(self, skew_ms: int = 500) -> None:
+        """`skew_ms`: how far ahead a peer's time may be."""
+        self._lead_ms = skew_ms // 2
         self._last = 0
+        self._moment: Now | None = None  # what the two below are of
+        self._wall_ms = 0
+        self._latest_ms = 0
+        self._offset_ms: int | None = None  # believed, of the wall clock from the monotonic one
+        self._ahead_since_ms: int | None = None  # monotonic: a jump ahead that is not believed yet
+        self._left_offset_ms = 0  # before the last jump back
+        self._left_until_ms = 0
 
-    def next(self, wall_ms: int) -> int:
-        self._last = max(wall_ms << 16, self._last + 1)
+    def next(self, now: Now, above: int = 0) -> int:
+        """A time for a write over one that was written at `above`."""
+        wall_ms = self.wall_ms(now)
+        self._last = max(wall_ms << 16, min(max(self._last, above) + 1, (wall_ms + self._lead_ms) << 16))
         return self._last
 
     def saw(self, time: int) -> None:
         self._last = max(self._last, time)
+
+    def wall_ms(self, now: Now) -> int:
+        """The wall clock as far as it is believed."""
+        if now is not self._moment:
+            self._look(now)
+        return self._wall_ms
+
+    def latest_ms(self, now: Now) -> int:
+        """The latest that the wall clock can be taken for: what peers say is held against it."""
+        if now is not self._moment:
+            self._look(now)
+        return self._latest_ms
+
+    def _look(self, now: Now) -> None:
+        offset_ms = now.wall_ms - now.monotonic_ms
+        believed_ms = offset_ms if self._offset_ms is None else self._offset_ms
+        if offset_ms <= believed_ms + self._lead_ms:
+            self._ahead_since_ms = None
+            if offset_ms < believed_ms - self._lead_ms:
+                self._left_offset_ms, self._left_until_ms = believed_ms, now.monotonic_ms + DOUBT_MS
+            believed_ms = offset_ms
+        elif self._ahead_since_ms is None:
+            self._ahead_since_ms = now.monotonic_ms
+        elif now.monotonic_ms - self._ahead_since_ms >= DOUBT_MS:
+            self._ahead_since_ms = None
+            believed_ms = offset_ms
+        self._offset_ms = believed_ms
+        self._moment = now
+        self._wall_ms = now.monotonic_ms + believed_ms
+        self._latest_ms = max(now.wall_ms, self._wall_ms)
+        if now.monotonic_ms < self._left_until_ms:
+            self._latest_ms = max(self._latest_ms, now.monotonic_ms + self._left_offset_ms)
 
 
 def wall_ms_of(time: int) -> int:

@@ -74,6 +74,7 @@ class Membership:
         self._table = MemberTable(kept.records)
         self._layout = kept.layout
         self._took_over = kept.took_over
+        self._old_copy = kept.old_copy
         self._joining = Joining(profile, rhythms, now.monotonic_ms)
         self._opinions = Opinions(rhythms)
         self._bucket_tables = BucketTables(profile.buckets_digest)
@@ -122,6 +123,7 @@ class Membership:
             self._layout,
             self._table.digest,
             self._took_over,
+            self._old_copy,
             buckets_differ=tuple(
                 record.id for record in self._table.members if record.id in self._bucket_tables.differing
             ),
@@ -262,8 +264,12 @@ class Membership:
         later = (record.started_ms, record.boot) < (me.started_ms, me.boot)
         if self._twin_sightings >= TWIN_SIGHTINGS and later:
             return [Fail(f"a node with the same id is alive at {record.addresses.client}: was the data folder copied?")]
+        noted: list[MembershipEffect] = []
+        if record.epoch >= self._epoch and record.started_ms < me.started_ms:  # kept before it was ever published
+            noted.append(Noted("member.old_copy", {"epoch": self._epoch, "remembered": record.epoch}, "warning"))
+            self._old_copy = record.epoch + 1
         self._epoch = max(self._epoch, record.epoch + 1)
-        return self._publish_me(record.version, now)
+        return noted + self._publish_me(record.version, now)
 
     def _exchange_with_all(self, now: Now) -> list[MembershipEffect]:
         return [effect for record in self._others() for effect in self._exchange(record.id, now)]
@@ -366,5 +372,6 @@ class Membership:
 
     def _keep(self) -> Kept:
         return Kept(
-            self._id, self._cluster, self._epoch, self._constants, self._table.all, self._layout, self._took_over
-        )
+            self._id, self._cluster, self._epoch, self._constants, self._table.all, self._layout, self._took_over,
+            self._old_copy,
+        )  # fmt: skip

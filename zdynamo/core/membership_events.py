@@ -41,6 +41,7 @@ class Kept(Struct, frozen=True):
     records: tuple[MemberRecord, ...] = ()
     layout: Layout | None = None
     took_over: bool = False
+    old_copy: int = 0  # see `View`
 
 
 class Ticked(Struct, frozen=True):

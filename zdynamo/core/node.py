@@ -9,6 +9,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from zdynamo.core.describe import describe_cluster, describe_node
+from zdynamo.core.discards import merge_here
 from zdynamo.core.events import (
     Effect,
     Event,
@@ -36,6 +37,7 @@ from zdynamo.core.requests import Requests
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.state import State
 from zdynamo.core.store import Store
+from zdynamo.core.writes import Write
 from zdynamo.messages import (
     BeginRound,
     Bucket,
@@ -89,10 +91,19 @@ class Node:
         random: Randomness,
         now: Now,
         had_data: bool = False,
+        epoch: int = 0,
+        machine_boot: str = "",
         buckets: tuple[Bucket, ...] = (),
     ) -> None:
-        """`had_data`: this node has been a member; an empty store is a lost disk then. Commit before the first step."""
-        state = State(store=store, limits=limits, random=random, buckets=buckets, had_data=had_data)
+        """Commit before the first step, and before the membership keeps another epoch.
+
+        `had_data`: this node has been a member; an empty store is a lost disk then. `epoch`: the last one that the
+        membership has kept. `machine_boot`: of which start of the machine it is, "" if that is not known.
+        """
+        state = State(
+            store=store, limits=limits, random=random, buckets=buckets,
+            had_data=had_data, epoch=epoch, machine_boot=machine_boot,
+        )  # fmt: skip
         self._state = state
         self.counters = state.counters
         self.stopping = False  # set by the driver: take nothing new, finish what is in progress
@@ -102,7 +113,7 @@ class Node:
         self._requests = Requests(state, first_number=random.getrandbits(48))
         self._reaper = Reaper(state, heal=self._requests.heal, random=random)
         self._pulls = Pulls(state)
-        self._listings = Listings(state, self._requests.pending)
+        self._listings = Listings(state, self._requests.pending, fetch=self._requests.local)
         self._explains = Explains(state, self._requests.pending, waits=self._reaper.waits)
         self._steps: dict[type[Event], Callable[..., list[Effect]]]
         self._handlers: dict[type[PeerMessage], Callable[..., list[Effect]]]
@@ -150,21 +161,26 @@ class Node:
         """What the steps since the last call have staged is kept."""
         self._state.dots.committed()
         self._state.rounds.committed()
+        self._pulls.committed()
         self._requests.committed()
+
+    def leaving(self) -> None:
+        """Stage the mark of a clean stop: the last thing that is committed."""
+        self._state.session.leave()
 
     def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
         """The commit failed: the effects to carry out instead of those of the steps since the last commit."""
-        self._state.dots.discarded()
-        self._state.rounds.discarded()
+        self._state.discarded()
+        self._pulls.discarded()
         self._reaper.abandoned()
         self.counters["commits.failed"] += 1
-        kept = self._requests.abandon(effects, surely_nothing=surely_nothing)
+        kept = self._requests.abandon(effects, surely_nothing=surely_nothing) + self._listings.abandon()
         return [
             Send(effect.to, ReplicaRefused(effect.message.request, "disk"))
             if isinstance(effect, Send) and isinstance(effect.message, ReplicaStored)
             else effect
             for effect in kept
-            if not (isinstance(effect, Send) and isinstance(effect.message, REAPING))
+            if not (isinstance(effect, Send) and isinstance(effect.message, (*REAPING, Page)))
         ]
 
     @property
@@ -190,9 +206,8 @@ class Node:
         before, view = self._placement, event.view
         placement = self._placement = Placement(view)
         effects: list[Effect] = self._links.view_changed(placement, now.monotonic_ms)
+        effects += self._pulls.view_changed(placement, now)
         if view.layout is not None:
-            if self._state.partitions.layout_known(took_over=view.took_over, partitions=view.constants.partitions):
-                effects.append(Noted("partitions.unsettled", {"count": view.constants.partitions}, "warning"))
             effects += self._requests.layout_known(placement, now)
         for peer in sorted(placement.down - (before.down if before else frozenset())):
             effects += self._requests.missing(peer, now)
@@ -252,16 +267,15 @@ class Node:
         number = message.request
         if not is_storage_key(message.key, placement.view.constants.partitions):
             return [Send(sender, ReplicaRefused(number, "malformed"))]
-        merged = self._state.replica.merge(number, message.key, message.record, message.round, now.wall_ms)
+        noted: list[Effect] = []
+        if message.round > self._state.rounds.of_key(message.key) + 1:
+            noted = self._pulls.heard_round(sender, message.key, message.round, placement)
+        merged = merge_here(self._state, number, message.key, message.record, message.round, placement, now)
         if merged.refused is not None:
             self.counters["replica.refused"] += 1
-            return [
-                Send(sender, merged.refused),
-                Noted(
-                    "record.refused", {"peer": placement.name_of(sender), "reason": merged.refused.reason}, "warning"
-                ),
-            ]
-        return [Send(sender, ReplicaStored(number, merged.beyond))]
+            fields: dict[str, object] = {"peer": placement.name_of(sender), "reason": merged.refused.reason}
+            return [*noted, Send(sender, merged.refused), Noted("record.refused", fields, "warning")]
+        return [*noted, Send(sender, ReplicaStored(number, merged.beyond))]
 
     def _fetch_replica(self, sender: NodeId, message: FetchReplica, placement: Placement, now: Now) -> list[Effect]:
         if not is_storage_key(message.key, placement.view.constants.partitions):
@@ -272,11 +286,15 @@ class Node:
         return self._requests.stored(sender, message, placement, now)
 
     def _replica_fetched(self, sender: NodeId, message: ReplicaFetched, placement: Placement, now: Now) -> list[Effect]:
-        return self._requests.fetched(sender, message, placement, now)
+        return self._requests.fetched(sender, message, placement, now) or self._listings.fetched(sender, message, now)
 
     def _replica_refused(self, sender: NodeId, message: ReplicaRefused, placement: Placement, now: Now) -> list[Effect]:
         self.counters["replica.refused_us"] += 1
-        return self._requests.refused(sender, message.request, now)
+        operation = self._requests.pending.get(message.request)
+        noted: list[Effect] = []
+        if isinstance(operation, Write):
+            noted = self._pulls.heard_round(sender, operation.key, message.round, placement)
+        return noted + self._requests.refused(sender, message, placement, now)
 
     def _forward(self, sender: NodeId, message: Forward, placement: Placement, now: Now) -> list[Effect]:
         origin = (sender, message.request)
@@ -301,10 +319,13 @@ class Node:
             return self._describe_cluster(client, request, placement)
         if isinstance(request, DescribeNode):
             uptime_ms = now.monotonic_ms - self._started_ms
-            return [Reply(client, describe_node(request, placement, dict(self.counters), self._state.store, uptime_ms))]
+            counters, notices = dict(self.counters), self._pulls.notices(placement)
+            described = describe_node(request, placement, counters, notices, self._state.store, uptime_ms)
+            return [Reply(client, described)]
         deadline_ms = request.deadline_ms - event.waited_ms
         if isinstance(request, ListKeys):
-            return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms)
+            empty = self._requests.surely_empty(placement)
+            return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms, surely_empty=empty)
         if isinstance(request, Explain):
             return self._explains.begin(client, request, placement, now, deadline_ms=deadline_ms)
         return self._requests.admit(client, request, placement, now, deadline_ms=deadline_ms)
@@ -312,7 +333,7 @@ class Node:
     def _describe_cluster(self, client: bytes, request: DescribeCluster, placement: Placement) -> list[Effect]:
         cluster = placement.view.cluster
         if not request.cluster or request.cluster == cluster:
-            return [Reply(client, describe_cluster(request, placement))]
+            return [Reply(client, describe_cluster(request, placement, self._state))]
         reason = f"this node is of cluster {cluster}, the other of {request.cluster}: check the address"
         self.counters["requests.foreign"] += 1
         return [

@@ -1,50 +1,118 @@
 """What this node remembers of each partition beside its records: is it settled?
 
-An owner that has lost its disk, or took over the id of a member whose data it does not have, is unsettled: where it has
-nothing it answers *don't know*, until it has compared the partition with enough other owners.
+An owner that may have lost something (a disk, the last commits before a power cut, all since an old copy was made) is
+unsettled: where it has nothing it answers *don't know*, until it has compared the partition with enough other owners.
+How far it has come is kept in the store, in the commits that hold what was compared.
 """
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from msgspec import Struct, msgpack
 
 from zdynamo.core.store import OWN_KEYS, Store
-from zdynamo.partition import partition_of_storage_key
+from zdynamo.messages import NodeId
+from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
 
-KEY = OWN_KEYS + b"partitions"
+KEY = OWN_KEYS + b"layout"
+DOUBT_KEY = OWN_KEYS + b"doubt"  # and the partition
+TOOK_OVER = "it took over the place of a member"
+
+Aside = Literal["", "moving", "moved", "dropping", "returning"]
+
+
+class Given(Struct, array_like=True):
+    """How much of a partition another owner has given."""
+
+    after: bytes = b""  # all up to this storage key
+    sure: bool = True  # it was settled all the while
+    whole: bool = False
+
+
+class Doubt(Struct, array_like=True):
+    """Why a partition is unsettled, and how far it has been compared."""
+
+    why: str
+    given: dict[NodeId, Given] = {}
+    aside: Aside = ""  # what was held before is an old copy: where it is on its way out of sight, and away or back
+    moved: bytes = b""  # out of sight up to this storage key
 
 
 class _Kept(Struct, array_like=True):
     layout_seen: bool = False
-    unsettled: list[int] = []
-    rounds: dict[int, int] = {}  # partition -> reaping round, where it is not 0
-    lost_disk: bool = False  # found when there was no layout to say which partitions it concerns
+    doubt: str = ""  # found when there was no layout to say which partitions it concerns
 
 
 class Partitions:
     """The state of this node's partitions, kept in the store."""
 
-    def __init__(self, store: Store, *, lost_disk: bool) -> None:
+    def __init__(self, store: Store, *, doubt: str = "") -> None:
+        """`doubt`: why something may be missing from all; staged for the first commit, or a crash now would hide it."""
         self._store = store
-        encoded = store.get(KEY)
-        self._kept = msgpack.decode(encoded, type=_Kept) if encoded else _Kept()
-        self._unsettled = frozenset(self._kept.unsettled)
-        if lost_disk:  # in the node's first commit, or a crash right now would make it forget
-            self._kept = _Kept(lost_disk=True)
-            self._store.put(KEY, msgpack.encode(self._kept), synced=True)
+        self._kept = _Kept()
+        self._doubts: dict[int, Doubt] = {}
+        self.reload()
+        if doubt:
+            self._kept.doubt = doubt
+            self._keep()
 
-    def layout_known(self, *, took_over: bool, partitions: int) -> bool:
-        """Whether a loss of data was found just now: then every partition is unsettled. Stages the state."""
-        if self._kept.layout_seen:
-            return False
-        lost = took_over or self._kept.lost_disk
-        self._kept = _Kept(True, list(range(partitions)) if lost else [], {})
-        self._unsettled = frozenset(self._kept.unsettled)
-        self._store.put(KEY, msgpack.encode(self._kept), synced=True)
-        return lost
+    def reload(self) -> None:
+        """As the store has it."""
+        encoded = self._store.get(KEY)
+        self._kept = msgpack.decode(encoded, type=_Kept) if encoded else _Kept()
+        self._doubts = {
+            partition_of_storage_key(key[len(DOUBT_KEY) :]): msgpack.decode(value, type=Doubt)
+            for key, value in self._store.scan(DOUBT_KEY, DOUBT_KEY + b"\xff" * (PREFIX_BYTES + 1))
+            if value
+        }
+
+    @property
+    def doubts(self) -> Mapping[int, Doubt]:
+        """By partition, where it is unsettled."""
+        return self._doubts
+
+    def layout_known(self, owned: Iterable[int], *, took_over: bool) -> str:
+        """Which partitions this node owns. Returns why they are unsettled as of now, "" if nothing new is known."""
+        why = self._kept.doubt or (TOOK_OVER if took_over and not self._kept.layout_seen else "")
+        if why or not self._kept.layout_seen:
+            self._kept = _Kept(layout_seen=True)
+            self._keep()
+        if why:
+            self.doubt(owned, why)
+        return why
+
+    def doubt(self, partitions: Iterable[int], why: str) -> None:
+        """Something may be missing from them as of now, also from what has been compared already."""
+        for partition in partitions:
+            known = self._doubts.get(partition)
+            if known is None:
+                self._doubts[partition] = Doubt(why)
+            else:
+                known.given.clear()
+                if known.aside in ("dropping", "returning"):
+                    known.aside = "moved"
+            self.keep(partition)
+
+    def keep(self, partition: int) -> None:
+        """Stage a doubt that has changed."""
+        self._store.put(_doubt_key(partition), msgpack.encode(self._doubts[partition]))
+
+    def settle(self, partition: int) -> None:
+        """Stage the end of a doubt, to be fsynced by the commit with all that was compared."""
+        del self._doubts[partition]
+        self._store.put(_doubt_key(partition), b"", synced=True)
 
     def is_settled(self, partition: int) -> bool:
         """Whether this node is sure of what it holds of the partition."""
-        return partition not in self._unsettled
+        return partition not in self._doubts
 
     def settled(self, key: bytes) -> bool:
         """Whether having nothing under a storage key means that there is nothing."""
-        return not self._unsettled or partition_of_storage_key(key) not in self._unsettled
+        return not self._doubts or partition_of_storage_key(key) not in self._doubts
+
+    def _keep(self) -> None:
+        self._store.put(KEY, msgpack.encode(self._kept), synced=True)
+
+
+def _doubt_key(partition: int) -> bytes:
+    return DOUBT_KEY + partition.to_bytes(PREFIX_BYTES, "big")

@@ -6,15 +6,15 @@ copy that is dropped takes its birth along, so that an actor never claims what i
 
 from typing import NamedTuple
 
-from zdynamo.core.dots import HybridClock, wall_ms_of
-from zdynamo.core.record import EMPTY, Record, covers, covers_all, decode_record, encode_record, is_later, merge
+from zdynamo.core.aside import Aside
+from zdynamo.core.dots import BIRTH_BYTES, HybridClock, wall_ms_of
+from zdynamo.core.record import EMPTY, Record, covers, decode_record, encode_record, is_later, merge
 from zdynamo.core.rounds import Rounds
 from zdynamo.core.store import Store
 from zdynamo.core.tombstones import Tombstones
 from zdynamo.errors import Malformed
 from zdynamo.messages import Dot, ReplicaRefused
 
-BIRTH_BYTES = 8
 UNBORN = bytes(BIRTH_BYTES)
 
 
@@ -34,21 +34,36 @@ class Merged(NamedTuple):
 
     refused: ReplicaRefused | None
     beyond: tuple[Dot, ...] = ()  # the clock of what is held here, if the record does not cover all that it may
+    before: Record = EMPTY
+    after: Record = EMPTY  # where it has several siblings
+
+
+MERGED = Merged(None)
 
 
 class Replica:
     """The copies of this node."""
 
     def __init__(
-        self, store: Store, clock: HybridClock, rounds: Rounds, tombstones: Tombstones, *, clock_skew_ms: int
+        self,
+        store: Store,
+        clock: HybridClock,
+        rounds: Rounds,
+        tombstones: Tombstones,
+        aside: Aside,
+        *,
+        clock_skew_ms: int,
     ) -> None:
         self._store = store
+        self._aside = aside
         self._rounds = rounds
         self._tombstones = tombstones
         self._clock = clock
         self._clock_skew_ms = clock_skew_ms
 
     def load(self, key: bytes) -> Copy:
+        if self._aside.moving:
+            self._aside.clear(key)
         stored = self._store.get(key)
         if stored is None:
             return NO_COPY
@@ -57,6 +72,8 @@ class Replica:
 
     def fetch(self, key: bytes) -> bytes:
         """The encoded record, b"" if there is none."""
+        if self._aside.moving:
+            self._aside.clear(key)
         stored = self._store.get(key)
         return b"" if stored is None else stored[BIRTH_BYTES:]
 
@@ -68,6 +85,8 @@ class Replica:
 
     def drop(self, key: bytes) -> None:
         """Stage the end of a copy, and of its birth."""
+        if self._aside.moving:
+            self._aside.clear(key)
         self._store.delete(key)
         self._tombstones.forget(key)
 
@@ -75,9 +94,11 @@ class Replica:
         """Stage the merge of a record, read or minted under that round, with the copy here."""
         if self._rounds.is_straggler(key, round):
             return Merged(ReplicaRefused(request, "stale round", self._rounds.of_key(key)))
+        if self._aside.moving:
+            self._aside.clear(key)
         stored = self._store.get(key)
         if stored is not None and stored[BIRTH_BYTES:] == encoded:
-            return Merged(None)
+            return MERGED
         try:
             record = decode_record(encoded)
         except Malformed:
@@ -86,19 +107,23 @@ class Replica:
             if wall_ms_of(sibling.time) > wall_ms + self._clock_skew_ms:
                 return Merged(ReplicaRefused(request, "clock skew"))
             self._clock.saw(sibling.time)
-        if stored is None:
-            self._put(key, UNBORN, encoded, record)
-            return Merged(None)
-        held = decode_record(stored[BIRTH_BYTES:])
-        if covers_all(record.clock, held.clock):  # the usual case: the record has seen all that is held here
-            self._put(key, stored[:BIRTH_BYTES], encoded, record)
-            return Merged(None)
+        held = EMPTY if stored is None else decode_record(stored[BIRTH_BYTES:])
         merged = merge(held, record)
-        self._put(key, stored[:BIRTH_BYTES], encode_record(merged), merged)
+        if merged is record:  # the usual case: it has seen all that is held here
+            self._put(key, UNBORN if stored is None else stored[:BIRTH_BYTES], encoded, record)
+            return MERGED if len(record.siblings) < 2 else Merged(None, (), held, record)
+        if merged is not held:
+            self._put(key, UNBORN if stored is None else stored[:BIRTH_BYTES], encode_record(merged), merged)
         beyond = [sibling for sibling in merged.siblings if not covers(record.clock, sibling.dot)]
-        if not beyond or any(is_later(held, new) for held in beyond for new in record.siblings):
-            return Merged(None)
-        return Merged(None, merged.clock.entries)
+        if any(is_later(held, new) for held in beyond for new in record.siblings):
+            beyond = []
+        entries = merged.clock.entries if beyond else ()
+        return Merged(None, entries, held, merged if len(merged.siblings) > 1 else EMPTY)
+
+    def take_back(self, key: bytes, stored: bytes) -> None:
+        """Stage the merge of a copy that was set aside, as it was stored."""
+        held = self.load(key)
+        self.stage(key, held.birth, merge(held.record, decode_record(stored[BIRTH_BYTES:])))
 
     def _put(self, key: bytes, birth: bytes, encoded: bytes, record: Record) -> None:
         self._store.put(key, birth + encoded)

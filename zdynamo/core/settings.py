@@ -18,6 +18,7 @@ class NodeLimits(Struct, frozen=True, kw_only=True):
     peer_bytes_max: int = 32 * 2**20
     deadline_ms_max: int = 60_000
     clock_skew_ms: int = 500
+    pull_bytes_per_s: int = 32 * 2**20
     reap_interval_ms: int = 10_000
 
 

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
+from zdynamo.core.aside import Aside
 from zdynamo.core.buckets import Buckets
-from zdynamo.core.dots import COUNTER_KEY, Dots, HybridClock
+from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Randomness
 from zdynamo.core.partitions import Partitions
 from zdynamo.core.replica import Replica
 from zdynamo.core.rounds import Rounds
+from zdynamo.core.session import Session
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import Store
 from zdynamo.core.tombstones import Tombstones
@@ -19,17 +21,35 @@ class State:
     """Made once, when the node starts. What is staged by that has to be committed before the first step."""
 
     def __init__(
-        self, *, store: Store, limits: NodeLimits, random: Randomness, buckets: Iterable[Bucket], had_data: bool
+        self,
+        *,
+        store: Store,
+        limits: NodeLimits,
+        random: Randomness,
+        buckets: Iterable[Bucket],
+        had_data: bool,
+        epoch: int,
+        machine_boot: str,
     ) -> None:
-        """`had_data`: this node has been a member; an empty store is a lost disk then."""
-        lost_disk = had_data and store.get(COUNTER_KEY) is None
+        """`had_data`: this node has been a member; an empty store is a lost disk then. The others: see `Session`."""
+        self.session = Session(store, epoch=epoch, machine=machine_boot, had_data=had_data)
         self.store = store
         self.limits = limits
         self.counters: defaultdict[str, int] = defaultdict(int)
         self.dots = Dots(store, random.getrandbits(64))
-        self.clock = HybridClock()
+        self.clock = HybridClock(limits.clock_skew_ms)
         self.rounds = Rounds(store)
         self.tombstones = Tombstones(store)
-        self.partitions = Partitions(store, lost_disk=lost_disk)
-        self.replica = Replica(store, self.clock, self.rounds, self.tombstones, clock_skew_ms=limits.clock_skew_ms)
+        self.partitions = Partitions(store, doubt=self.session.doubt)
+        self.aside = Aside(store, self.dots, self.tombstones)
+        self.replica = Replica(
+            store, self.clock, self.rounds, self.tombstones, self.aside, clock_skew_ms=limits.clock_skew_ms
+        )
         self.buckets = Buckets(buckets, limits)
+
+    def discarded(self) -> None:
+        """What was staged since the last commit is gone."""
+        self.dots.discarded()
+        self.rounds.discarded()
+        self.session.discarded()
+        self.partitions.reload()

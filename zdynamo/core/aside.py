@@ -1,0 +1,93 @@
+"""Copies that are out of sight: what an owner held of a partition that it was given an old copy of.
+
+Something may have been removed since that copy was made, so nothing of it may be shown, merged or sent. It is moved to
+the node's own keys, in slices; whoever comes to a key first moves it. What this very process has minted is newer than
+any removal, and stays.
+"""
+
+from collections.abc import Iterable
+
+from zdynamo.core.dots import BIRTH_BYTES, Dots
+from zdynamo.core.record import Clock, Record, decode_record, encode_record
+from zdynamo.core.store import OWN_KEYS, Store
+from zdynamo.core.tombstones import Tombstones
+from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
+
+KEY = OWN_KEYS + b"aside"  # and the storage key; an empty value: nothing was held there
+SLICE_RECORDS = 200  # moved in one step
+SLICE_BYTES = 2**20
+
+
+class Aside:
+    """Moves copies out of sight, and knows where that is going on."""
+
+    def __init__(self, store: Store, dots: Dots, tombstones: Tombstones) -> None:
+        self._store = store
+        self._dots = dots
+        self._tombstones = tombstones
+        self.moving: dict[int, bytes] = {}  # partition -> the storage key up to which all has been moved
+
+    def clear(self, key: bytes) -> None:
+        """Before a copy is read or stored: if an old one is in the way, it is moved."""
+        moved = self.moving.get(partition_of_storage_key(key))
+        if moved is not None and key > moved and self._store.get(KEY + key) is None:
+            self._move(key)
+
+    def move(self, partition: int) -> bool:
+        """A slice; whether that was the last."""
+        start, end = stretch(partition, self.moving[partition])
+        size = 0
+        for count, (key, stored) in enumerate(self._store.scan(start, end)):
+            if count >= SLICE_RECORDS or size >= SLICE_BYTES:
+                return False
+            if self._store.get(KEY + key) is None:
+                self._move(key)
+            self.moving[partition] = key
+            size += len(stored)
+        del self.moving[partition]
+        return True
+
+    def take(self, partition: int) -> list[tuple[bytes, bytes]]:
+        """A slice of what is aside, as it was stored, by storage key; it is aside no more. []: nothing is."""
+        start, end = stretch(partition)
+        taken: list[tuple[bytes, bytes]] = []
+        size = 0
+        for key, stored in self._store.scan(KEY + start, KEY + end):
+            if len(taken) >= SLICE_RECORDS or size >= SLICE_BYTES:
+                break
+            taken.append((key[len(KEY) :], stored))
+            size += len(stored)
+            self._store.delete(key)
+        return taken
+
+    def reload(self, moving: Iterable[tuple[int, bytes]]) -> None:
+        """Partitions that are being moved, each with the storage key up to which that is done."""
+        self.moving = dict(moving)
+
+    def _move(self, key: bytes) -> None:
+        stored = self._store.get(key)
+        self._store.put(KEY + key, stored or b"")
+        if stored is None:
+            return
+        minted = self._minted(stored)
+        if minted is None:
+            self._store.delete(key)
+            self._tombstones.forget(key)
+        else:
+            self._store.put(key, stored[:BIRTH_BYTES] + encode_record(minted))
+            self._tombstones.note(key, minted)
+
+    def _minted(self, stored: bytes) -> Record | None:
+        """What this process has written of a copy."""
+        if not self._dots.is_of_this_process(int.from_bytes(stored[:BIRTH_BYTES], "big")):
+            return None
+        record, actor = decode_record(stored[BIRTH_BYTES:]), self._dots.actor
+        siblings = tuple(sibling for sibling in record.siblings if sibling.dot[0] == actor)
+        clock = Clock(tuple(dot for dot in record.clock.entries if dot[0] == actor))
+        return Record(clock, siblings) if siblings else None
+
+
+def stretch(partition: int, after: bytes = b"") -> tuple[bytes, bytes]:
+    """The bounds of a partition's storage keys, from behind one of them on."""
+    start = after + b"\0" if after else partition.to_bytes(PREFIX_BYTES, "big")
+    return start, (partition + 1).to_bytes(PREFIX_BYTES, "big")
