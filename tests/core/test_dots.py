@@ -1,6 +1,6 @@
 """Dots are unique, whatever is lost: blocks are reserved on disk before they are used."""
 
-from zdynamo.core.dots import BLOCK, COUNTER_KEY, Dots, HybridClock, wall_ms_of
+from zdynamo.core.dots import BLOCK, COUNTER_KEY, Dots
 from zdynamo.storage.memory import MemoryStore
 
 
@@ -140,21 +140,3 @@ def test_a_birth_of_an_earlier_process_is_not_continued_by_another_actor() -> No
     after = disk.start().mint(before[1])
 
     assert after == (2, BLOCK + 1, BLOCK + 1)
-
-
-def test_hybrid_time_never_goes_back() -> None:
-    clock = HybridClock()
-
-    times = [clock.next(1000), clock.next(1000), clock.next(900), clock.next(1001)]
-
-    assert times == sorted(set(times))
-    assert [wall_ms_of(time) for time in times] == [1000, 1000, 1000, 1001]
-
-
-def test_hybrid_time_is_after_whatever_was_seen() -> None:
-    clock = HybridClock()
-    ahead = 2000 << 16
-
-    clock.saw(ahead)
-
-    assert clock.next(1000) == ahead + 1

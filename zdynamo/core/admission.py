@@ -5,6 +5,7 @@ from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Delete, Get, Put, Refused
 from zdynamo.partition import BUCKET_BYTES_MAX
 
+TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 ATTEMPTS_MAX = 1_000_000  # forwarding raises it, and it has to stay a number that can be sent
 
 
@@ -32,6 +33,20 @@ def _reason(message: Get | Put | Delete, placement: Placement, limits: NodeLimit
             return f"{name} is {value}: use 1 to {n}, the number of copies, or 0 for the default"
     if isinstance(message, Put) and len(message.value) > limits.value_bytes_max:
         return f"the value has {len(message.value)} bytes: use at most {limits.value_bytes_max}"
+    if isinstance(message, Put) and (message.ttl_ms != -1 or message.condition):
+        reason = _put_reason(message)
+        if reason:
+            return reason
     if not isinstance(message, Get) and not 1 <= message.attempt <= ATTEMPTS_MAX:
         return f"attempt is {message.attempt}: count from 1 to {ATTEMPTS_MAX}"
+    return ""
+
+
+def _put_reason(message: Put) -> str:
+    if not -1 <= message.ttl_ms <= TTL_MS_MAX:
+        return f"ttl_ms is {message.ttl_ms}: use 1 to {TTL_MS_MAX}, 0 for never, or -1 for the bucket's expiry"
+    if message.condition == "absent" and message.context:
+        return "a put that wants the key to be absent has a context: leave it out, or want *unchanged* instead"
+    if message.condition == "unchanged" and not message.context:
+        return "a put that wants nothing to have changed needs the context of a read"
     return ""

@@ -7,6 +7,7 @@ from msgspec import msgpack
 
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Bucket
+from zdynamo.partition import split_storage_key
 
 SIBLINGS, LWW = "siblings", "lww"
 
@@ -19,10 +20,15 @@ class Buckets:
         self._limits = limits
         self._rules = {bucket.name: self._filled(bucket) for bucket in self.table}
         self._default = self._filled(Bucket(""))
+        self._lww = frozenset(bucket.name.encode() for bucket in self.table if bucket.conflict == LWW)
 
     def of(self, name: str) -> Bucket:
         """The rules of a bucket; r and w are never 0."""
         return self._rules.get(name, self._default)
+
+    def is_lww(self, key: bytes) -> bool:
+        """Whether the bucket of a storage key shows only what was written last."""
+        return bool(self._lww) and split_storage_key(key)[1] in self._lww
 
     @property
     def w_min(self) -> int:

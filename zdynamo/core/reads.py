@@ -1,10 +1,15 @@
 """Coordinating a read: ask the owners, merge what they hold, answer at R (paper 4.5).
 
 *Absent* needs R owners that are settled for the partition. Who has nothing and is not settled answers *don't know*,
-which counts only beside an answer that found the key, and never when primary owners are demanded.
+which counts only beside an answer that found the key, and never when primary owners are demanded. Who is more than one
+reaping round behind another has an old copy: it may hold what is gone for good, and counts as missing.
+
+A read stays after its answer until all that were asked have been heard, or for a short while. Then whoever holds less
+than all of them together is sent the rest (read repair).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from zdynamo.core.context import encode_context
 from zdynamo.core.dots import wall_ms_of
@@ -12,6 +17,8 @@ from zdynamo.core.events import Effect, Now, Send
 from zdynamo.core.pending import Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import EMPTY, Record, decode_record, merge, shown
+from zdynamo.core.repairs import Repairs
+from zdynamo.core.state import State
 from zdynamo.core.tally import Tally
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
@@ -24,9 +31,28 @@ from zdynamo.messages import (
     SiblingValue,
 )
 
-Then = Callable[
-    [Record, Placement, Now], list[Effect]
-]  # what to do with a record that R replicas agree on, if not answer
+LINGER = 10  # replica timeouts that a read stays after its answer
+LINGERING_MAX = 1000  # reads that stay; beyond, they repair what they know of at once
+HEALS_MAX = 256  # reads at a time for nobody but the replicas; beyond, skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """Which answers a read waits for."""
+
+    r: int
+    strict: bool = False  # primary owners are demanded: *don't know* never counts
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What R replicas hold together."""
+
+    record: Record
+    round: int  # the least reaping round among them
+
+
+Then = Callable[[Seen, Placement, Now], list[Effect]]  # what to do with what was read, if not answer
 
 
 class Read:
@@ -34,12 +60,18 @@ class Read:
 
     __slots__ = (
         "answered",
+        "answers",
         "due_ms",
-        "encoded",
+        "everywhere",
+        "first",
         "handler",
+        "held",
+        "key",
+        "lww",
         "needed",
         "number",
         "origin",
+        "placement",
         "record",
         "request",
         "size",
@@ -50,80 +82,136 @@ class Read:
     )
 
     def __init__(
-        self, number: int, origin: Origin, request: bytes, due_ms: int, *, strict: bool, then: Then | None
+        self,
+        number: int,
+        origin: Origin,
+        request: bytes,
+        key: bytes,
+        due_ms: int,
+        *,
+        lww: bool = False,
+        then: Then | None = None,
+        everywhere: bool = False,
     ) -> None:
         self.handler: Handler
+        self.placement: Placement  # under which the owners were asked
         self.number = number
         self.origin = origin
         self.request = request
+        self.key = key
         self.due_ms = due_ms
-        self.strict = strict  # *don't know* never counts
+        self.lww = lww  # the reader is shown only what was written last
         self.then = then
+        self.everywhere = everywhere  # repair also where nothing is held of what is dead
+        self.strict = False
         self.answered = False
         self.size = 0
         self.needed = 0
-        self.unknown = 0  # replicas that don't know
-        self.encoded = b""  # the record below as one replica sent it, b"" once merged from several
-        self.record = EMPTY
+        self.first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
+        self.answers: dict[NodeId, ReplicaFetched] = {}  # those that count
+        self.unknown = 0  # of them, that don't know
+        self.held = 0  # bytes of the records in them
+        self.record = EMPTY  # of all answers together
         self.tally = Tally(0, ())
 
     @property
     def got(self) -> int:
-        return self.tally.got - (self.unknown if self.strict or self.record is EMPTY else 0)
+        if self.unknown and (self.strict or self.record is EMPTY):
+            return len(self.answers) - self.unknown
+        return len(self.answers)
 
     @property
     def lost(self) -> bool:
         """Whether the number needed cannot be reached any more, even if all that is missing were found."""
-        possible = self.tally.got + len(self.tally.waiting)
         found_may_come = bool(self.tally.waiting) and not self.strict
-        uncounted = 0 if found_may_come else self.tally.got - self.got
-        return possible - uncounted < self.needed
+        counted = len(self.answers) if found_may_come else self.got
+        return counted + len(self.tally.waiting) < self.needed
 
 
 class Reads:
     """The reads that this node coordinates."""
 
-    def __init__(self, pending: Pending) -> None:
+    def __init__(self, state: State, pending: Pending, repairs: Repairs) -> None:
         self._pending = pending
+        self._repairs = repairs
+        self._clock = state.clock
+        self._counters = state.counters
+        self._linger_ms = LINGER * state.limits.replica_timeout_ms
+        self._linger_bytes_max = state.limits.in_flight_bytes_max // 2
+        self._lingering = 0
+        self._healing = 0
 
     def begin(
-        self, operation: Read, key: bytes, r: int, local: ReplicaFetched | None, placement: Placement, now: Now
+        self, operation: Read, quorum: Quorum, local: ReplicaFetched | None, placement: Placement, now: Now
     ) -> list[Effect]:
         """`local`: what this node has itself, if it is an owner; it is counted first."""
-        me, owners = placement.me, placement.owners_of(key)
-        operation.needed = min(r, len(owners))
+        owners, others = placement.owners_of(operation.key), placement.others_up(operation.key)
+        operation.needed = needed = min(quorum.r, len(owners))
+        operation.strict = quorum.strict
+        up = len(others) + (local is not None)
+        if up < needed:
+            down = placement.down_of(operation.key)
+            return [answer(operation.origin, QuorumNotMet(operation.request, needed, up, f"down: {down}"))]
+        if needed == 1 and local is not None and (local.record or local.settled):
+            others = ()
+        return self._ask(operation, others, local, placement, now)
+
+    def heal(
+        self, number: int, key: bytes, local: ReplicaFetched | None, placement: Placement, now: Now
+    ) -> list[Effect]:
+        """Read from all owners that are up, for no other reason than to repair them."""
         others = placement.others_up(key)
-        asked = [me, *others] if local is not None else others
-        if len(asked) < operation.needed:
-            down = placement.down_of(key)
-            return [
-                answer(operation.origin, QuorumNotMet(operation.request, operation.needed, len(asked), f"down: {down}"))
-            ]
+        if not others:
+            return []
+        if self._healing >= HEALS_MAX:
+            self._counters["repairs.skipped"] += 1
+            return []
+        self._healing += 1
+        operation = Read(number, b"", b"", key, now.monotonic_ms + self._linger_ms, everywhere=True)
+        return self._ask(operation, others, local, placement, now)
+
+    def _ask(
+        self,
+        operation: Read,
+        others: tuple[NodeId, ...],
+        local: ReplicaFetched | None,
+        placement: Placement,
+        now: Now,
+    ) -> list[Effect]:
         operation.handler = self
-        operation.tally = Tally(operation.needed, asked)
+        operation.placement = placement
+        operation.tally = Tally(operation.needed, others if local is None else (placement.me, *others))
         self._pending.add(operation)
+        if operation.everywhere:
+            self._pending.mark_answered(operation)
+        message = FetchReplica(operation.number, operation.due_ms - now.monotonic_ms, placement.layouts, operation.key)
+        effects: list[Effect] = [Send(owner, message) for owner in others]
         if local is not None:
-            effects = self.fetched(me, local, operation, placement, now)
-            if operation.answered:
-                return effects
-        message = FetchReplica(operation.number, operation.due_ms - now.monotonic_ms, placement.layouts, key)
-        return [Send(owner, message) for owner in others]
+            effects += self.fetched(placement.me, local, operation, placement, now)
+        return effects
 
     def fetched(
         self, replica: NodeId, message: ReplicaFetched, operation: Read, placement: Placement, now: Now
     ) -> list[Effect]:
         """Count an answer; answer the client at the R-th."""
-        if message.record and message.record != operation.encoded:
-            try:
-                record = decode_record(message.record)
-            except Malformed:
-                return self.missed(replica, operation, now)
-            operation.encoded = message.record if operation.record is EMPTY else b""
-            operation.record = merge(operation.record, record) if operation.record is not EMPTY else record
-        if not operation.tally.yes(replica):
+        waiting = operation.tally.waiting
+        if replica not in waiting:
             return []
-        if not message.record and not message.settled:
-            operation.unknown += 1
+        first = operation.first
+        if (
+            first is not None
+            and message.record == first.record
+            and message.round == first.round
+            and message.settled == first.settled
+        ):
+            waiting.remove(replica)
+            operation.answers[replica] = first
+            if not message.record and not message.settled:
+                operation.unknown += 1
+        elif not self._take(replica, message, operation):
+            return self.missed(replica, operation, now)
+        if operation.answered:
+            return [] if waiting else self._finish(operation, now)
         if operation.got >= operation.needed:
             return self._conclude(operation, placement, now)
         return self._give_up(operation) if operation.lost else []
@@ -131,29 +219,95 @@ class Reads:
     def missed(self, replica: NodeId, operation: Read, now: Now) -> list[Effect]:
         """The replica will not answer."""
         operation.tally.no(replica)
+        if operation.answered:
+            return [] if operation.tally.waiting else self._finish(operation, now)
         return self._give_up(operation) if operation.lost else []
 
     def expired(self, operation: Read, now: Now) -> list[Effect]:
-        """The deadline has passed."""
-        return self._give_up(operation)
+        """The deadline, or the while after the answer, has passed."""
+        return self._finish(operation, now) if operation.answered else self._give_up(operation)
+
+    def drop(self, operation: Read) -> None:
+        """End it without a word."""
+        if operation.everywhere:
+            self._healing -= 1
+        elif operation.answered:
+            self._lingering -= 1
+        self._pending.bytes_in_flight -= operation.held
+        self._pending.drop(operation)
+
+    def _take(self, replica: NodeId, message: ReplicaFetched, operation: Read) -> bool:
+        """Count an answer that is the first, or differs from the others; false: it is garbled."""
+        try:
+            record = decode_record(message.record) if message.record else EMPTY
+        except Malformed:
+            return False
+        operation.tally.waiting.remove(replica)
+        operation.held += len(message.record)
+        self._pending.bytes_in_flight += len(message.record)
+        if not message.record and not message.settled:
+            operation.unknown += 1
+        if not operation.answers:
+            operation.first, operation.record = message, record
+            operation.answers[replica] = message
+            return True
+        operation.first = None
+        operation.answers[replica] = message
+        if message.record:
+            operation.record = merge(operation.record, record) if operation.record is not EMPTY else record
+        self._leave_out_old_copies(operation)
+        return True
+
+    def _leave_out_old_copies(self, operation: Read) -> None:
+        newest = max(answer.round for answer in operation.answers.values())
+        old = [node for node, answer in operation.answers.items() if answer.round + 1 < newest]
+        if not old:
+            return
+        self._counters["reads.old_copies"] += len(old)
+        for node in old:
+            del operation.answers[node]
+        operation.record, operation.unknown = EMPTY, 0
+        for kept in operation.answers.values():
+            if kept.record:
+                operation.record = merge(operation.record, decode_record(kept.record))
+            elif not kept.settled:
+                operation.unknown += 1
 
     def _conclude(self, operation: Read, placement: Placement, now: Now) -> list[Effect]:
         self._pending.mark_answered(operation)
-        self._pending.drop(operation)
+        self._lingering += 1
         if operation.then is not None:
-            return operation.then(operation.record, placement, now)
-        return [answer(operation.origin, read_answer(operation.request, operation.record, now.wall_ms))]
+            self.drop(operation)
+            least = min(answer.round for answer in operation.answers.values())
+            return operation.then(Seen(operation.record, least), placement, now)
+        wall_ms = self._clock.wall_ms(now)
+        told = answer(operation.origin, read_answer(operation.request, operation.record, wall_ms, lww=operation.lww))
+        if operation.tally.waiting and self._room_to_linger():
+            operation.due_ms = now.monotonic_ms + self._linger_ms
+            self._pending.postpone(operation)
+            return [told]
+        return [told, *self._finish(operation, now)]
+
+    def _room_to_linger(self) -> bool:
+        return self._lingering <= LINGERING_MAX and self._pending.bytes_in_flight <= self._linger_bytes_max
+
+    def _finish(self, operation: Read, now: Now) -> list[Effect]:
+        """Nothing more is waited for: repair."""
+        self.drop(operation)
+        if operation.first is not None or len(operation.answers) < 2:
+            return []
+        return self._repairs.begin(operation, operation.placement, now)
 
     def _give_up(self, operation: Read) -> list[Effect]:
-        self._pending.drop(operation)
+        self.drop(operation)
         reason = f"{operation.unknown} replicas have lost their copies and do not know" if operation.unknown else ""
         return [answer(operation.origin, QuorumNotMet(operation.request, operation.needed, operation.got, reason))]
 
 
-def read_answer(request: bytes, record: Record, wall_ms: int) -> Found | Absent:
+def read_answer(request: bytes, record: Record, wall_ms: int, *, lww: bool = False) -> Found | Absent:
     """A record as a reader is shown it."""
     context = encode_context(record.clock)
-    values = shown(record, wall_ms)
+    values = shown(record, wall_ms, lww=lww)
     if not values:
         return Absent(request, context)
     return Found(

@@ -95,15 +95,22 @@ def with_dots(clock: Clock, dots: Iterable[Dot]) -> Clock:
 
 
 def merge(one: Record, other: Record) -> Record:
-    """The record of who has seen both: commutative, associative, idempotent. It is `one` itself if nothing is new."""
+    """The record of who has seen both: commutative, associative, idempotent.
+
+    It is `other` itself if that has seen all of `one`, else `one` itself if nothing is new to it.
+    """
     mine, theirs = one.clock, other.clock
     shared = {sibling.dot for sibling in other.siblings}
     kept = [sibling for sibling in one.siblings if sibling.dot in shared or not covers(theirs, sibling.dot)]
-    new = [sibling for sibling in other.siblings if not covers(mine, sibling.dot)]
+    held = {sibling.dot for sibling in one.siblings}
+    theirs_kept = [sibling for sibling in other.siblings if sibling.dot in held or not covers(mine, sibling.dot)]
     clock = join(mine, theirs)
-    if clock == mine and len(kept) == len(one.siblings):
+    if clock == mine and len(kept) == len(one.siblings) and all(sibling.dot in held for sibling in theirs_kept):
         return one
-    return Record(clock, tuple(sorted(kept + new, key=_by_dot)))
+    if clock == theirs and len(theirs_kept) == len(other.siblings) and all(sibling.dot in shared for sibling in kept):
+        return other
+    siblings = {sibling.dot: sibling for sibling in (*kept, *theirs_kept)}
+    return Record(clock, tuple(siblings[dot] for dot in sorted(siblings)))
 
 
 def write(record: Record, seen: Clock, sibling: Sibling) -> Record:
@@ -124,13 +131,29 @@ def is_later(one: Sibling, other: Sibling) -> bool:
     return one.request[:CLIENT_BYTES] == other.request[:CLIENT_BYTES] and one.request > other.request
 
 
-def shown(record: Record, wall_ms: int) -> list[Sibling]:
-    """The siblings as a reader is shown them: values only, expired ones left out, and one for each client request."""
+def shown(record: Record, wall_ms: int, *, lww: bool = False) -> list[Sibling]:
+    """The siblings as a reader is shown them: values only, expired ones left out, and one for each client request.
+
+    `lww`: only the last written of all siblings, and nothing if that is a tombstone or expired.
+    """
+    siblings = (last_written(record),) if lww and len(record.siblings) > 1 else record.siblings
+    if len(siblings) == 1:
+        return [] if has_ended(siblings[0], wall_ms) else [siblings[0]]
     by_request: dict[bytes, Sibling] = {}
-    for sibling in record.siblings:
-        if not sibling.tombstone and not 0 < sibling.expires_ms <= wall_ms:
+    for sibling in siblings:
+        if not has_ended(sibling, wall_ms):
             by_request.setdefault(sibling.request, sibling)
     return list(by_request.values())
+
+
+def has_ended(sibling: Sibling, wall_ms: int) -> bool:
+    """Whether it is a tombstone, or expired by that time."""
+    return sibling.tombstone or 0 < sibling.expires_ms <= wall_ms
+
+
+def last_written(record: Record) -> Sibling:
+    """The sibling with the greatest hybrid time; of equal times that with the greatest dot."""
+    return max(record.siblings, key=_by_time)
 
 
 def _clock(entries: Iterable[Dot], cloud: Iterable[Dot]) -> Clock:
@@ -157,3 +180,7 @@ def _check_canonical(record: Record) -> None:
 
 def _by_dot(sibling: Sibling) -> Dot:
     return sibling.dot
+
+
+def _by_time(sibling: Sibling) -> tuple[int, Dot]:
+    return sibling.time, sibling.dot

@@ -5,18 +5,24 @@ alone decides on the first, when there is data to take.
 """
 
 from zdynamo.core.admission import refusal
-from zdynamo.core.context import decode_context
+from zdynamo.core.buckets import LWW
+from zdynamo.core.conditions import Condition, holds
+from zdynamo.core.context import decode_context, encode_context
 from zdynamo.core.events import Effect, News, Now, Reply, Send
 from zdynamo.core.forwards import HOPS_MAX, Forwarding, Forwards
 from zdynamo.core.pending import Origin, Pending, answer
 from zdynamo.core.placement import Placement
-from zdynamo.core.reads import Read, Reads, Then
-from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, shown
+from zdynamo.core.reads import Quorum, Read, Reads, Seen, Then
+from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, join, merge, shown
+from zdynamo.core.repairs import Repair, Repairs
 from zdynamo.core.state import State
-from zdynamo.core.writes import RETRY_AFTER_MS, Write, Writes
+from zdynamo.core.tombstones import is_dead
+from zdynamo.core.writes import RETRY_AFTER_MS, Write, Writes, context_after
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
     Absent,
+    Bucket,
+    ConditionFailed,
     Delete,
     Done,
     Explained,
@@ -26,6 +32,7 @@ from zdynamo.messages import (
     Inspected,
     LayoutWanted,
     NodeId,
+    OutcomeUnknown,
     Overloaded,
     Put,
     Refused,
@@ -50,7 +57,8 @@ class Requests:
         self._limits = state.limits
         self._counters = state.counters
         self.pending = Pending(first_number)
-        self._reads = Reads(self.pending)
+        self._repairs = Repairs(state, self.pending)
+        self._reads = Reads(state, self.pending, self._repairs)
         self._writes = Writes(state, self.pending)
         self._forwards = Forwards(self.pending, replica_timeout_ms=state.limits.replica_timeout_ms)
         self._held: list[tuple[Origin, DataRequest, int, int]] = []  # origin, request, hops, deadline
@@ -84,9 +92,9 @@ class Requests:
 
     def stored(self, replica: NodeId, message: ReplicaStored, placement: Placement, now: Now) -> list[Effect]:
         operation = self.pending.get(message.request)
-        if not isinstance(operation, Write):
-            return []
-        return self._writes.stored(replica, message, operation, placement, now)
+        if isinstance(operation, Write):
+            return self._writes.stored(replica, message, operation, placement, now)
+        return self._repairs.stored(replica, operation) if isinstance(operation, Repair) else []
 
     def fetched(self, replica: NodeId, message: ReplicaFetched, placement: Placement, now: Now) -> list[Effect]:
         operation = self.pending.get(message.request)
@@ -100,9 +108,11 @@ class Requests:
             return []
         return self._forwards.answered(node, message.answer, operation, now)
 
-    def refused(self, replica: NodeId, number: int, now: Now) -> list[Effect]:
+    def refused(self, replica: NodeId, message: ReplicaRefused, placement: Placement, now: Now) -> list[Effect]:
         """A replica will not do its part."""
-        operation = self.pending.get(number)
+        operation = self.pending.get(message.request)
+        if isinstance(operation, Write) and message.reason == "stale round":
+            return self._writes.outdated(replica, message, operation, placement, now)
         return operation.handler.missed(replica, operation, now) if operation else []
 
     def missing(self, replica: NodeId, now: Now) -> list[Effect]:
@@ -141,15 +151,21 @@ class Requests:
 
     def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
         """Reads may have seen what was staged and is gone: they are to be asked again."""
-        kept = [_unread(effect) for effect in self._writes.abandon(effects, surely_nothing=surely_nothing)]
+        effects = self._repairs.abandon(self._writes.abandon(effects, surely_nothing=surely_nothing))
+        kept = [_unread(effect) for effect in effects]
         for read in self.pending.of_kind(Read):
-            self.pending.drop(read)
-            kept.append(answer(read.origin, Refused(read.request, DISK_FULL, retry=True)))
+            if not read.answered:
+                kept.append(answer(read.origin, Refused(read.request, DISK_FULL, retry=True)))
+            self._reads.drop(read)
         return kept
 
     def heal(self, key: bytes, placement: Placement, now: Now) -> list[Effect]:
-        """Read a storage key from all owners that are up, and bring what they hold together to all of them."""
-        return []
+        """Read a storage key from all owners that are up, and bring what they hold together to all of them.
+
+        Also what is dead, and to those that hold nothing. Nobody is answered, and it may be skipped when there is much
+        to do.
+        """
+        return self._reads.heal(self.pending.next_number(), key, self._own(key, placement), placement, now)
 
     def local(self, number: int, key: bytes, placement: Placement) -> ReplicaFetched:
         """What this node has of a key, and whether having nothing means that there is nothing."""
@@ -168,73 +184,117 @@ class Requests:
         if not placement.owners:
             return self._without_layout(origin, message, hops, due_ms, placement, now)
         key = storage_key(message.bucket.encode(), message.key, placement.view.constants.partitions)
+        rules = self._state.buckets.of(message.bucket)
         if isinstance(message, Get):
             self._counters["gets"] += 1
-            r = max(message.r or self._limits.r, message.pr)
-            return self._read(origin, message.request, key, r, due_ms, placement, now, strict=message.pr > 0)
+            return self._get(origin, message, key, rules, due_ms, placement, now)
         owners = placement.owners_of(key)
         if placement.me not in owners:
             return self._hand_on(origin, message, owners, hops, due_ms, placement, now)
+        seen = _seen(message)
+        if isinstance(seen, Refused):
+            return [answer(origin, seen)]
+        operation = Write(
+            self.pending.next_number(), origin, message.request, key, due_ms,
+            lww=rules.conflict == LWW, again=message.attempt > 1,
+        )  # fmt: skip
         if isinstance(message, Put):
             self._counters["puts"] += 1
-            return self._put(origin, message, key, due_ms, placement, now)
+            return self._put(operation, message, seen, rules, placement, now)
         self._counters["deletes"] += 1
-        return self._delete(origin, message, key, due_ms, placement, now)
+        return self._delete(operation, message, seen, rules, placement, now)
 
-    def _read(
-        self,
-        origin: Origin,
-        request: bytes,
-        key: bytes,
-        r: int,
-        due_ms: int,
-        placement: Placement,
-        now: Now,
-        *,
-        strict: bool = False,
-        then: Then | None = None,
+    def _get(
+        self, origin: Origin, message: Get, key: bytes, rules: Bucket, due_ms: int, placement: Placement, now: Now
     ) -> list[Effect]:
-        local = self.local(0, key, placement) if placement.me in placement.owners_of(key) else None
-        operation = Read(self.pending.next_number(), origin, request, due_ms, strict=strict, then=then)
-        return self._reads.begin(operation, key, r, local, placement, now)
+        pr = message.pr or rules.pr
+        operation = Read(self.pending.next_number(), origin, message.request, key, due_ms, lww=rules.conflict == LWW)
+        quorum = Quorum(max(message.r or rules.r, pr), pr > 0)
+        return self._reads.begin(operation, quorum, self._own(key, placement), placement, now)
 
     def _put(
-        self, origin: Origin, message: Put, key: bytes, due_ms: int, placement: Placement, now: Now
+        self, operation: Write, message: Put, seen: Clock | None, rules: Bucket, placement: Placement, now: Now
     ) -> list[Effect]:
         if not self._state.store.room():
             reason = "the disk is nearly full (storage.disk_free_min): free some room"
-            return [answer(origin, Refused(message.request, reason, retry=True))]
-        seen = _seen(message)
-        if isinstance(seen, Refused):
-            return [answer(origin, seen)]
-        sibling = Sibling(NO_DOT, 0, 0, False, message.content_type, message.value, message.request)
-        operation = Write(self.pending.next_number(), origin, message.request, key, due_ms)
-        w = max(message.w or self._limits.w, message.pw)
-        return self._writes.begin(operation, sibling, seen, w, placement, now)
+            return [answer(operation.origin, Refused(message.request, reason, retry=True))]
+        ttl_ms = rules.expiry_ms if message.ttl_ms < 0 else message.ttl_ms
+        expires_ms = self._state.clock.wall_ms(now) + ttl_ms if ttl_ms else 0
+        sibling = Sibling(NO_DOT, 0, expires_ms, False, message.content_type, message.value, message.request)
+        w = max(message.w or rules.w, message.pw or rules.pw)
+        if not message.condition:
+            return self._writes.begin(operation, sibling, seen, w, placement, now)
+
+        def then(read: Seen, placement: Placement, now: Now) -> list[Effect]:
+            return self._put_if(operation, message.condition, sibling, seen or NOTHING_SEEN, read, w, placement, now)
+
+        return self._read_first(operation, Quorum(rules.r, rules.pr > 0), then, placement, now)
+
+    def _put_if(
+        self,
+        operation: Write,
+        condition: Condition,
+        sibling: Sibling,
+        seen: Clock,
+        read: Seen,
+        w: int,
+        placement: Placement,
+        now: Now,
+    ) -> list[Effect]:
+        """Write over what was read, and over what has been written here since, if that is as the writer wants it."""
+        record = merge(read.record, self._state.replica.load(operation.key).record)
+        held = next((old for old in record.siblings if old.request == operation.request), None)
+        if held is not None:
+            return self._settle(operation, record, context_after(record, held, seen), read.round, w, placement, now)
+        if holds(condition, record, seen, sibling, self._state.clock.wall_ms(now), lww=operation.lww):
+            return self._writes.begin(operation, sibling, join(seen, record.clock), w, placement, now)
+        self._counters["conditions.failed"] += 1
+        if operation.again:  # what is there may have been written over an earlier attempt
+            return [answer(operation.origin, OutcomeUnknown(operation.request, w, 0))]
+        return [answer(operation.origin, ConditionFailed(operation.request, encode_context(record.clock)))]
 
     def _delete(
-        self, origin: Origin, message: Delete, key: bytes, due_ms: int, placement: Placement, now: Now
+        self, operation: Write, message: Delete, seen: Clock | None, rules: Bucket, placement: Placement, now: Now
     ) -> list[Effect]:
         """With a context a write like any other; without one, over what R replicas hold."""
-        seen = _seen(message)
-        if isinstance(seen, Refused):
-            return [answer(origin, seen)]
-        w = message.w or self._limits.w
+        w = max(message.w or rules.w, rules.pw)
         tombstone = Sibling(NO_DOT, 0, 0, True, "", b"", message.request)
-        operation = Write(self.pending.next_number(), origin, message.request, key, due_ms)
         if message.context:
             return self._writes.begin(operation, tombstone, seen, w, placement, now)
 
-        def then(record: Record, placement: Placement, now: Now) -> list[Effect]:
+        def then(read: Seen, placement: Placement, now: Now) -> list[Effect]:
+            record, wall_ms = read.record, self._state.clock.wall_ms(now)
             if not record.siblings:
-                return [answer(origin, Done(message.request, b"", changed=False))]
-            if not shown(record, now.wall_ms):
-                operation.changed = any(sibling.request == message.request for sibling in record.siblings)
-                return self._writes.settle(operation, record, w, placement, now)
+                return [answer(operation.origin, Done(message.request, b"", changed=False))]
+            operation.changed = bool(shown(record, wall_ms, lww=operation.lww)) or any(
+                sibling.request == message.request for sibling in record.siblings
+            )
+            if is_dead(record, wall_ms):
+                return self._settle(operation, record, record.clock, read.round, w, placement, now)
             return self._writes.begin(operation, tombstone, record.clock, w, placement, now)
 
-        r = message.r or self._limits.r
-        return self._read(origin, message.request, key, r, due_ms, placement, now, then=then)
+        quorum = Quorum(max(message.r or rules.r, rules.pr), rules.pr > 0)
+        return self._read_first(operation, quorum, then, placement, now)
+
+    def _read_first(self, operation: Write, quorum: Quorum, then: Then, placement: Placement, now: Now) -> list[Effect]:
+        read = Read(
+            self.pending.next_number(), operation.origin, operation.request, operation.key, operation.due_ms, then=then
+        )
+        return self._reads.begin(read, quorum, self._own(operation.key, placement), placement, now)
+
+    def _settle(
+        self, operation: Write, record: Record, context: Clock, round: int, w: int, placement: Placement, now: Now
+    ) -> list[Effect]:
+        """Bring what was read to W replicas, unless something may have been removed for good since it was read."""
+        if self._state.rounds.is_straggler(operation.key, round):
+            reason = "what was read is out of date by now: ask again"
+            return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
+        operation.context = context
+        return self._writes.settle(operation, record, round, w, placement, now)
+
+    def _own(self, key: bytes, placement: Placement) -> ReplicaFetched | None:
+        """What this node has of a key, if it is an owner."""
+        return self.local(0, key, placement) if placement.me in placement.owners_of(key) else None
 
     def _hand_on(
         self,
@@ -297,10 +357,10 @@ def _unread(effect: Effect) -> Effect:
         return Send(effect.to, ReplicaRefused(effect.message.request, "disk"))
     if isinstance(effect, Send) and isinstance(effect.message, Forwarded):
         told = effect.message.answer
-        if isinstance(told, Found | Absent):
+        if isinstance(told, Found | Absent | ConditionFailed):
             refused = Refused(told.request, DISK_FULL, retry=True)
             return Send(effect.to, Forwarded(effect.message.request, refused))
-    if isinstance(effect, Reply) and isinstance(effect.answer, Found | Absent | Explained):
+    if isinstance(effect, Reply) and isinstance(effect.answer, Found | Absent | ConditionFailed | Explained):
         return Reply(effect.client, Refused(effect.answer.request, DISK_FULL, retry=True))
     return effect
 

@@ -7,6 +7,7 @@ name anything, the coordinator writes once more over that before it answers.
 from msgspec.structs import replace
 
 from zdynamo.core.context import encode_context
+from zdynamo.core.discards import count_beside, count_covered
 from zdynamo.core.events import Effect, Now, Reply, Send
 from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
@@ -22,6 +23,7 @@ from zdynamo.messages import (
     Overloaded,
     QuorumNotMet,
     Refused,
+    ReplicaRefused,
     ReplicaStored,
     StoreReplica,
 )
@@ -34,6 +36,7 @@ class Write:
     """A write in progress."""
 
     __slots__ = (
+        "again",
         "answered",
         "beyond",
         "blind",
@@ -43,9 +46,11 @@ class Write:
         "due_ms",
         "handler",
         "key",
+        "lww",
         "number",
         "origin",
         "request",
+        "resent",
         "rewritten",
         "sibling",
         "size",
@@ -53,15 +58,20 @@ class Write:
         "unsure",
     )
 
-    def __init__(self, number: int, origin: Origin, request: bytes, key: bytes, due_ms: int) -> None:
+    def __init__(
+        self, number: int, origin: Origin, request: bytes, key: bytes, due_ms: int, *, lww: bool, again: bool
+    ) -> None:
         self.handler: Handler
         self.number = number
         self.origin = origin
         self.request = request  # the client's id of it
         self.key = key
         self.due_ms = due_ms
+        self.lww = lww  # a first attempt covers whatever its coordinator knows
+        self.again = again  # a second or later attempt: it covers only what its context names
         self.blind = False  # written over what the coordinator knew: once more if the replicas know more
         self.rewritten = False
+        self.resent: tuple[NodeId, ...] = ()  # to whom it had to be sent again under a later reaping round
         self.unsure = False  # whether an earlier attempt may have left a copy somewhere
         self.changed = True
         self.answered = False
@@ -77,6 +87,7 @@ class Writes:
     """The writes that this node coordinates."""
 
     def __init__(self, state: State, pending: Pending) -> None:
+        self._state = state
         self._pending = pending
         self._replica = state.replica
         self._rounds = state.rounds
@@ -97,33 +108,39 @@ class Writes:
         held = next((old for old in copy.record.siblings if old.request == operation.request), None)
         if held is not None:
             operation.unsure = True
-            operation.context = _context_after(copy.record, held, seen or NOTHING_SEEN)
+            operation.context = context_after(copy.record, held, seen or NOTHING_SEEN)
             self._staged.append(operation)  # it may be of this very batch
             return self._send(operation, copy.encoded, asked, w, placement, now)
         operation.sibling = sibling
         operation.blind = seen is None
+        context = seen
         if seen is None:
             seen = copy.record.clock
+        elif operation.lww and not operation.again:
+            seen = join(seen, copy.record.clock)
         refusal = self._too_much(operation, copy, seen)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
-        encoded = self._mint(operation, copy, seen, now)
+        encoded = self._mint(operation, copy, seen, placement, now)
         if encoded is None:
             reason = "the disk is full: no counters can be reserved"
             return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
+        if operation.lww and context is not None:
+            count_covered(self._state, copy.record, context, sibling)
         return self._send(operation, encoded, asked, w, placement, now)
 
-    def settle(self, operation: Write, record: Record, w: int, placement: Placement, now: Now) -> list[Effect]:
-        """Bring a record that a delete found without a value to W replicas; nothing new is written."""
+    def settle(
+        self, operation: Write, record: Record, round: int, w: int, placement: Placement, now: Now
+    ) -> list[Effect]:
+        """Bring a record that was read under that round to W replicas; nothing new is written."""
         asked = self._asked(operation.key, placement)
         refusal = self._refusal(operation, asked, w, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
-        operation.context = record.clock
         encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record))
         self._staged.append(operation)
-        return self._send(operation, encoded, asked, w, placement, now)
+        return self._send(operation, encoded, asked, w, placement, now, round)
 
     def stored(
         self, replica: NodeId, message: ReplicaStored, operation: Write, placement: Placement, now: Now
@@ -147,6 +164,23 @@ class Writes:
             return self._give_up(operation)
         self._pending.forget_if_over(operation)
         return []
+
+    def outdated(
+        self, replica: NodeId, message: ReplicaRefused, operation: Write, placement: Placement, now: Now
+    ) -> list[Effect]:
+        """What was sent came too late for the replica's round: once more, as it is held here now.
+
+        A node that is itself more than one round behind has nothing to send: its copy may hold what is gone for good.
+        """
+        encoded = self._replica.fetch(operation.key)
+        round = self._rounds.of_key(operation.key)
+        waits = replica in operation.tally.waiting and replica not in operation.resent
+        if not waits or not encoded or round + 1 < message.round:
+            return self.missed(replica, operation, now)
+        operation.resent += (replica,)
+        left_ms = operation.due_ms - now.monotonic_ms
+        again = StoreReplica(operation.number, left_ms, placement.layouts, round, operation.key, encoded)
+        return [Send(replica, again)]
 
     def expired(self, operation: Write, now: Now) -> list[Effect]:
         """The deadline has passed."""
@@ -199,22 +233,33 @@ class Writes:
         most, behind = self._limits.peer_bytes_max, self._pending.bytes_to
         return [owner for owner in placement.others_up(key) if behind[owner] < most]
 
-    def _mint(self, operation: Write, copy: Copy, seen: Clock, now: Now) -> bytes | None:
+    def _mint(self, operation: Write, copy: Copy, seen: Clock, placement: Placement, now: Now) -> bytes | None:
         """Stage the sibling under a new dot. Returns the record, encoded, or None if there is no dot to be had."""
         dot = self._dots.mint(copy.birth)
         if dot is None:
             return None
         assert operation.sibling is not None
-        sibling = replace(operation.sibling, dot=dot, time=self._clock.next(now.wall_ms))
+        above = max((held.time for held in copy.record.siblings), default=0)
+        sibling = replace(operation.sibling, dot=dot, time=self._clock.next(now, above))
         record = write(copy.record, seen, sibling)
+        if operation.lww and len(record.siblings) > 1:
+            count_beside(self._state, operation.key, copy.record, record, placement)
         operation.clock = record.clock
-        operation.context = _context_after(record, sibling, seen)
+        operation.context = context_after(record, sibling, seen)
         self._staged.append(operation)
         return self._replica.stage(operation.key, dot[1], record)
 
     def _send(
-        self, operation: Write, encoded: bytes, asked: list[NodeId], w: int, placement: Placement, now: Now
+        self,
+        operation: Write,
+        encoded: bytes,
+        asked: list[NodeId],
+        w: int,
+        placement: Placement,
+        now: Now,
+        round: int | None = None,
     ) -> list[Effect]:
+        """`round`: the one that the record was read under, if not that of this node's copy."""
         operation.handler = self
         operation.size = len(encoded) + OPERATION_BYTES
         operation.tally = Tally(min(w, len(placement.owners_of(operation.key))), (placement.me, *asked))
@@ -222,7 +267,7 @@ class Writes:
         self._pending.add(operation)
         message = StoreReplica(
             operation.number, operation.due_ms - now.monotonic_ms, placement.layouts,
-            self._rounds.of_key(operation.key), operation.key, encoded,
+            self._rounds.of_key(operation.key) if round is None else round, operation.key, encoded,
         )  # fmt: skip
         effects: list[Effect] = [Send(owner, message) for owner in asked]
         return effects + self._conclude(operation, placement, now)
@@ -243,7 +288,7 @@ class Writes:
         operation.answered = False
         operation.rewritten = operation.unsure = True
         operation.number = self._pending.next_number()
-        encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), now)
+        encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), placement, now)
         if encoded is None:
             return [answer(operation.origin, OutcomeUnknown(operation.request, needed, operation.tally.got))]
         asked = self._asked(operation.key, placement)
@@ -259,7 +304,7 @@ class Writes:
         return [answer(operation.origin, message)]
 
 
-def _context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:
+def context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:
     """What a writer has seen after its write: all of the record if nothing else is left in it."""
     if record.siblings == (sibling,):
         return record.clock
