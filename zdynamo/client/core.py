@@ -55,7 +55,7 @@ from zdynamo.messages import (
 
 IN_FLIGHT_MAX = 10_000  # calls; beyond, and beyond this many bytes of values, a call ends as overloaded
 IN_FLIGHT_BYTES_MAX = 256 * 2**20
-WINDOW = 1_024  # calls in flight; beyond, requests that were submitted many at once wait. A node takes 2,000 of all
+WINDOW = 256  # calls in flight; beyond, requests that were submitted many at once wait: more only wait in the nodes
 OVERLOADED_RETRY_MS = 50
 REFRESH_MS = 5_000  # between looks at the topology while calls are made
 REFRESH_AGAIN_MS = 1_000  # when a look was not answered
