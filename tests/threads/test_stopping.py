@@ -224,12 +224,8 @@ def test_a_full_disk_before_the_first_request_ends_the_start_with_one_line() -> 
                 raise StoreFull("node.data: no room for the node's own keys")
             super().commit()
 
-    with own_context() as context:
-        server = alone(context, Full())
-
-        with pytest.raises(NodeFailed, match=r"^node.data: no room for the node's own keys$"):
-            server.wait()
-        server.stop()
+    with own_context() as context, pytest.raises(StoreFull, match=r"^node.data: no room for the node's own keys$"):
+        alone(context, Full())
 
 
 def test_the_router_ends_though_nobody_takes_its_views_any_more() -> None:

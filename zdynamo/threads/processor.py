@@ -93,15 +93,19 @@ class Processor:
         Raises: StoreFailed.
         """
         try:
-            self._store.commit()
-            self._node.committed()
             while not self._ended:
                 self._turn()
                 self._tell_if_drained()
-            self._store.commit()
-            self._store.sync()
+            self._leave()
         finally:
             self._close()
+
+    def _leave(self) -> None:
+        """All on disk, and a mark there that it is."""
+        self._node.leaving()
+        with contextlib.suppress(StoreFull):  # then the node compares its copies when it is started again
+            self._store.commit()
+        self._store.sync()
 
     def _take_orders(self) -> None:
         if self._orders.recv() == END:

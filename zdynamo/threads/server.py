@@ -38,6 +38,7 @@ from zdynamo.threads.channel import Channels, Context, Socket, bind, border, off
 from zdynamo.threads.clock import now
 from zdynamo.threads.folder import DataFolder
 from zdynamo.threads.log import Log, configure
+from zdynamo.threads.machine import machine_boot
 from zdynamo.threads.processor import DRAIN_MS, END, STOP, Processor
 from zdynamo.threads.router import NodeFailed, Router
 from zdynamo.threads.sender import Sender
@@ -57,7 +58,7 @@ class Server:
     def __init__(self, config: Config, context: Context | None = None, store: Store | None = None) -> None:
         """`context`: shared by nodes in one process that talk over inproc; `store`: instead of the configured engine.
 
-        Raises: ConfigError, StoreDamaged.
+        Raises: ConfigError, StoreDamaged, StoreFull, StoreFailed.
         """
         self._config = config
         self._store = store
@@ -104,8 +105,10 @@ class Server:
         moment = now()
         node = Node(
             store=store, limits=_limits(config), random=random.Random(), now=moment, had_data=bool(kept.cluster),
-            buckets=_buckets(config),
+            epoch=kept.epoch, machine_boot=machine_boot(), buckets=_buckets(config),
         )  # fmt: skip
+        store.commit()  # before the membership keeps its next epoch
+        node.committed()
         membership = Membership(
             kept=kept, profile=_profile(config, self._name, self.addresses), rhythms=_rhythms(config),
             random=random.Random(), now=moment,
@@ -202,7 +205,7 @@ class Server:
 def run_node(config: Config) -> int:
     """One node in the foreground until SIGINT or SIGTERM; the exit code.
 
-    Raises: ConfigError, StoreDamaged if it cannot start.
+    Raises: ConfigError, StoreDamaged, StoreFull, StoreFailed if it cannot start.
     """
     configure(config.log)
     _raise_file_limit()
