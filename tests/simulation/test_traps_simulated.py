@@ -79,7 +79,10 @@ def test_actor_reuse_a_node_that_loses_its_disk_and_then_writes_eats_nothing(see
     restarted(simulation, "a")
 
     put(simulation, "a", KEY, b"after", attempt=2)  # covers nothing that it was not told of
+    there = [held_values(simulation, name, KEY) for name in ("b", "c")]
+    simulation.run(10_000)  # it gets back what it lost
 
+    assert there == [{b"before", b"after"}] * 2
     for name in NAMES:
         assert held_values(simulation, name, KEY) == {b"before", b"after"}
 
