@@ -172,7 +172,13 @@ class LimitSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 
     key_bytes_max: Annotated[int, _option("Bytes of a key.", ge=1, le=65536)] = 4096
     value_bytes_max: Annotated[int, _option("Bytes of a value.", ge=1, le=64 * 2**20)] = 8 * 2**20
+    value_warn_bytes: Annotated[
+        int, _option("Bytes of a value from which each put of such a one is logged as a warning.", ge=1)
+    ] = 2**20
     siblings_max: Annotated[int, _option("Siblings of a key from which client puts to it are refused.", ge=2)] = 100
+    siblings_warn: Annotated[
+        int, _option("Siblings of a key from which a write that leaves them is logged as a warning.", ge=2)
+    ] = 25
     record_bytes_max: Annotated[int, _option("Bytes of a record above which client puts to it are refused.", ge=1)] = (
         32 * 2**20
     )
@@ -192,6 +198,14 @@ class LimitSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         int,
         _option("Milliseconds that a peer's clock may be ahead; records from further in the future are refused.", ge=1),
     ] = 500
+    pull_bytes_per_s: Annotated[
+        int,
+        _option(
+            "Bytes a second that a node pulls from its peers when it has lost some of its copies. Higher: it is whole "
+            "again sooner; cost: the peers and the network have less left for requests.",
+            ge=1024,
+        ),
+    ] = 32 * 2**20
 
 
 class BucketSettings(Struct, forbid_unknown_fields=True, kw_only=True):

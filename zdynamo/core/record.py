@@ -75,11 +75,6 @@ def covers(clock: Clock, dot: Dot) -> bool:
     return dot in clock.cloud
 
 
-def covers_all(clock: Clock, other: Clock) -> bool:
-    """Whether the clock has seen whatever the other has."""
-    return join(clock, other) == clock
-
-
 def join(one: Clock, other: Clock) -> Clock:
     """What either has seen."""
     if one == other or (not other.entries and not other.cloud):
@@ -97,7 +92,7 @@ def with_dots(clock: Clock, dots: Iterable[Dot]) -> Clock:
 def merge(one: Record, other: Record) -> Record:
     """The record of who has seen both: commutative, associative, idempotent.
 
-    It is `other` itself if that has seen all of `one`, else `one` itself if nothing is new to it.
+    It is `one` itself if nothing is new to it, else `other` itself if that has seen all of `one`.
     """
     mine, theirs = one.clock, other.clock
     shared = {sibling.dot for sibling in other.siblings}

@@ -11,7 +11,9 @@ class NodeLimits(Struct, frozen=True, kw_only=True):
     replica_timeout_ms: int = 100
     key_bytes_max: int = 4096
     value_bytes_max: int = 8 * 2**20
+    value_warn_bytes: int = 2**20
     siblings_max: int = 100
+    siblings_warn: int = 25
     record_bytes_max: int = 32 * 2**20
     requests_max: int = 2000
     in_flight_bytes_max: int = 64 * 2**20

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from zdynamo.core.context import encode_context
 from zdynamo.core.discards import count_beside, count_covered
-from zdynamo.core.events import Effect, Now, Reply, Send
+from zdynamo.core.events import Effect, Noted, Now, Reply, Send
 from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, with_dots, write
@@ -27,6 +27,7 @@ from zdynamo.messages import (
     ReplicaStored,
     StoreReplica,
 )
+from zdynamo.partition import split_storage_key
 
 RETRY_AFTER_MS = 50  # told to clients whose request would not fit; about the time to work off a full budget
 OPERATION_BYTES = 512  # about what an operation takes in memory beside its record
@@ -53,6 +54,7 @@ class Write:
         "resent",
         "rewritten",
         "sibling",
+        "siblings",
         "size",
         "tally",
         "unsure",
@@ -76,6 +78,7 @@ class Write:
         self.changed = True
         self.answered = False
         self.sibling: Sibling | None = None
+        self.siblings = 0  # in the record as it was written
         self.clock = NOTHING_SEEN  # of the record as it was written
         self.beyond = NOTHING_SEEN  # what replicas hold that the record does not cover
         self.context = NOTHING_SEEN  # what the client's next write may cover
@@ -127,7 +130,11 @@ class Writes:
             return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
         if operation.lww and context is not None:
             count_covered(self._state, copy.record, context, sibling)
-        return self._send(operation, encoded, asked, w, placement, now)
+        effects = self._send(operation, encoded, asked, w, placement, now)
+        limits = self._limits
+        if operation.siblings >= limits.siblings_warn or len(sibling.value) >= limits.value_warn_bytes:
+            effects.append(_large(operation, sibling))
+        return effects
 
     def settle(
         self, operation: Write, record: Record, round: int, w: int, placement: Placement, now: Now
@@ -245,6 +252,7 @@ class Writes:
         if operation.lww and len(record.siblings) > 1:
             count_beside(self._state, operation.key, copy.record, record, placement)
         operation.clock = record.clock
+        operation.siblings = len(record.siblings)
         operation.context = context_after(record, sibling, seen)
         self._staged.append(operation)
         return self._replica.stage(operation.key, dot[1], record)
@@ -311,6 +319,17 @@ def context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:
     if any(covers(seen, left.dot) for left in record.siblings if left.dot != sibling.dot):
         return with_dots(NOTHING_SEEN, (sibling.dot,))  # a late attempt: it stands beside what it would have covered
     return with_dots(seen, (sibling.dot,))
+
+
+def _large(operation: Write, sibling: Sibling) -> Noted:
+    _, bucket, key = split_storage_key(operation.key)
+    fields: dict[str, object] = {
+        "bucket": bucket.decode(errors="backslashreplace"),
+        "key": key[:64].decode(errors="backslashreplace"),
+        "siblings": operation.siblings,
+        "bytes": len(sibling.value),
+    }
+    return Noted("record.large", fields, "warning")
 
 
 def _concerns(effect: Effect, numbers: set[int], requests: set[bytes]) -> bool:
