@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from zdynamo.cli import bench, data, local, start, views
+from zdynamo.cli import bench, check_merge, data, local, start, views
 from zdynamo.cli.output import FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for verb in (
     views.members,
     views.ring,
     views.status,
+    check_merge.check_merge,
     bench.bench,
 ):
     app.command()(verb)
