@@ -32,7 +32,6 @@ from zdynamo.core.membership_events import (
     Fail,
     Gossiped,
     Heard,
-    Kept,
     Mail,
     MembershipEffect,
     MembershipEvent,
@@ -57,9 +56,10 @@ from zdynamo.messages import (
     View,
 )
 from zdynamo.partition import HASH_VERSION
-from zdynamo.storage.memory import MemoryStore
+from zdynamo.testing.disk import Disk, SimulatedStore
 
 START_WALL_MS = 1_800_000_000_000
+SYNC_MS = 1_000  # between fsyncs
 ASKING = b"\x00asking:"  # client identities of nodes that ask a seed start with this
 
 
@@ -81,14 +81,6 @@ class Network:
         self.loss = self.duplication = 0.0
 
 
-@dataclass
-class Disk:
-    """What of a node outlives its process."""
-
-    store: MemoryStore
-    kept: Kept = field(default_factory=Kept)
-
-
 class SimulatedNode:
     """One node: the two pure cores, and what the threads do around them."""
 
@@ -106,8 +98,12 @@ class SimulatedNode:
             random=random,
             now=now,
             had_data=bool(disk.kept.cluster),
+            epoch=disk.kept.epoch,
+            machine_boot=disk.machine_boot,
             buckets=simulation.buckets_of(name),
         )
+        disk.store.commit()
+        self.node.committed()
         self.membership = Membership(
             kept=disk.kept,
             profile=profile,
@@ -115,8 +111,7 @@ class SimulatedNode:
             random=random,
             now=now,
         )
-        disk.store.commit()
-        self.node.committed()
+        self._sync_due_ms = now.monotonic_ms + SYNC_MS
 
     def start(self) -> None:
         self.act(self.membership.start(self.simulation.now(self.name)))
@@ -185,6 +180,9 @@ class SimulatedNode:
         due_ms = self.node.next_due_ms
         if due_ms is not None and now_ms >= due_ms:
             self.step(Tick())
+        if now_ms >= self._sync_due_ms:
+            self._sync_due_ms = now_ms + SYNC_MS
+            self.disk.store.sync()
         simulation.at(simulation.time_ms + simulation.tick_ms, self.start_ticking)
 
 
@@ -219,7 +217,7 @@ class Simulation:
 
         `listen`: a node without seeds looks whether a cluster knows it before it founds one.
         """
-        disk = self.disks.setdefault(name, Disk(MemoryStore()))
+        disk = self.disks.setdefault(name, Disk())
         addresses = tuple(f"{seed}:client" for seed in seeds)
         node = self.nodes[name] = SimulatedNode(
             self, name, disk, _profile(name, addresses, self, found=not seeds and not listen)
@@ -233,6 +231,26 @@ class Simulation:
     def kill(self, name: str) -> None:
         """As by kill -9: what was committed stays."""
         self.nodes.pop(name, None)
+
+    def stop(self, name: str) -> None:
+        """In order: all is on disk, and says so."""
+        node = self.nodes.pop(name)
+        node.node.leaving()
+        node.disk.store.commit()
+        node.disk.store.sync()
+
+    def cut_power(self, name: str) -> None:
+        """What was not fsynced is gone, and the node's next process is in another boot of the machine."""
+        self.kill(name)
+        disk = self.disks[name]
+        assert isinstance(disk.store, SimulatedStore)
+        disk.store.cut_power()
+        self.reboot(name)
+
+    def reboot(self, name: str) -> None:
+        """Kill the node; its next process is in another boot of the machine. The machine has written all to disk."""
+        self.kill(name)
+        self.disks[name].machine_boot = f"boot at {self.time_ms}"
 
     def lose_disk(self, name: str) -> None:
         self.disks.pop(name, None)

@@ -13,7 +13,9 @@ def machine_boot() -> str:
     """The same text until the machine is started again; "" where that cannot be known: then any boot may be another."""
     try:
         if platform.system() == "Darwin":
-            return subprocess.run(BOOT_TIME, capture_output=True, text=True, timeout=ANSWER_S, check=True).stdout.strip()
+            return subprocess.run(
+                BOOT_TIME, capture_output=True, text=True, timeout=ANSWER_S, check=True
+            ).stdout.strip()
         return BOOT_ID.read_text().strip()
     except (OSError, subprocess.SubprocessError):
         return ""
