@@ -89,16 +89,17 @@ class HybridClock:
     def wall_ms(self, now: Now) -> int:
         """The wall clock as far as it is believed."""
         if now is not self._moment:
-            self._look(now)
+            self.look(now)
         return self._wall_ms
 
     def latest_ms(self, now: Now) -> int:
         """The latest that the wall clock can be taken for: what peers say is held against it."""
         if now is not self._moment:
-            self._look(now)
+            self.look(now)
         return self._latest_ms
 
-    def _look(self, now: Now) -> None:
+    def look(self, now: Now) -> None:
+        """Compare the two clocks. Whoever asks for a time does; a jump is one since the last look."""
         offset_ms = now.wall_ms - now.monotonic_ms
         believed_ms = offset_ms if self._offset_ms is None else self._offset_ms
         if offset_ms <= believed_ms + self._lead_ms:

@@ -104,6 +104,7 @@ class Node:
             store=store, limits=limits, random=random, buckets=buckets,
             had_data=had_data, epoch=epoch, machine_boot=machine_boot,
         )  # fmt: skip
+        state.clock.look(now)
         self._state = state
         self.counters = state.counters
         self.stopping = False  # set by the driver: take nothing new, finish what is in progress
