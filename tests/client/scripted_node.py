@@ -10,7 +10,9 @@ from zdynamo import codec
 from zdynamo.messages import (
     Absent,
     Addresses,
+    Bucket,
     ClientAnswer,
+    ClientLimits,
     ClientRequest,
     Constants,
     Delete,
@@ -18,6 +20,8 @@ from zdynamo.messages import (
     Done,
     Found,
     Get,
+    KeysListed,
+    ListKeys,
     MemberRecord,
     MemberView,
     NodeDescription,
@@ -25,8 +29,10 @@ from zdynamo.messages import (
     SiblingValue,
     Topology,
 )
+from zdynamo.partition import partition_of
 
 POLL_MS = 10
+PARTITIONS = 4
 Script = Callable[[ClientRequest], "ClientAnswer | bytes | None"]
 
 
@@ -37,6 +43,8 @@ class ScriptedCluster:
         self.addresses: list[str] = []
         self.owners: list[str] = []  # of every partition; empty: all members
         self.values: dict[bytes, Put] = {}
+        self.buckets: tuple[Bucket, ...] = ()
+        self.limits: ClientLimits | None = None
 
     def answer(self, request: ClientRequest) -> ClientAnswer:
         match request:
@@ -50,6 +58,8 @@ class ScriptedCluster:
                 return Found(request.request, b"seen", (SiblingValue(put.content_type, put.value, 0),))
             case Delete():
                 return Done(request.request, b"", self.values.pop(request.key, None) is not None)
+            case ListKeys():
+                return self._listed(request)
             case DescribeCluster():
                 return self._topology(request.request)
         return NodeDescription(request.request, "a" * 16, "a", "one", {}, (), "memory", "never", 1)
@@ -62,8 +72,31 @@ class ScriptedCluster:
         )
         owners = tuple(ids[address] for address in self.owners or self.addresses)
         return Topology(
-            request, "one", members[0].record.id, Constants(4, 3, 1, 1, ""), members, None, (owners,) * 4, 1, 1
+            request,
+            "one",
+            members[0].record.id,
+            Constants(PARTITIONS, 3, 1, 1, ""),
+            members,
+            None,
+            (owners,) * PARTITIONS,
+            1,
+            1,
+            self.buckets,
+            self.limits,
         )
+
+    def _listed(self, request: ListKeys) -> KeysListed:
+        """Two keys a page."""
+        bucket = request.bucket.encode()
+        keys = sorted(
+            key
+            for key in self.values
+            if partition_of(bucket, key, PARTITIONS) == request.partition
+            and key.startswith(request.prefix)
+            and key > request.after
+        )
+        page = tuple(keys[:2])
+        return KeysListed(request.request, page, page[-1] if page else b"", len(keys) > 2)
 
 
 class ScriptedNode:

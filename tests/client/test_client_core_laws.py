@@ -14,9 +14,11 @@ from zdynamo.client.events import (
     Disconnected,
     Send,
     Submitted,
+    SubmittedMany,
     Tick,
+    Withdrawn,
 )
-from zdynamo.messages import DescribeCluster, Done, OutcomeUnknown, Overloaded, QuorumNotMet, Refused
+from zdynamo.messages import ConditionFailed, DescribeCluster, Done, OutcomeUnknown, Overloaded, QuorumNotMet, Refused
 
 ANSWERS = [
     lambda id: Done(id, b""),
@@ -25,12 +27,16 @@ ANSWERS = [
     lambda id: Overloaded(id, 20),
     lambda id: Refused(id, "not now", retry=True),
     lambda id: Refused(id, "never"),
+    lambda id: ConditionFailed(id, b""),
 ]
 ADDRESSES = [A, B, C]
 DEADLINE_MS = 1_000
+WINDOW = 4  # calls in flight of many at once; single calls end as overloaded beyond
 
 moves = st.one_of(
     st.tuples(st.just("call"), st.booleans()),
+    st.tuples(st.just("call_many"), st.integers(1, 6)),
+    st.tuples(st.just("withdraw"), st.integers(0, 50)),
     st.tuples(st.just("answer"), st.tuples(st.integers(0, 50), st.sampled_from(ANSWERS))),
     st.tuples(st.just("connect"), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("disconnect"), st.sampled_from(ADDRESSES)),
@@ -42,13 +48,16 @@ class World:
     """The driver and the nodes, as far as the core can tell."""
 
     def __init__(self) -> None:
-        self.core = ClientCore([A, B], client=CLIENT)
+        self.core = ClientCore([A, B], client=CLIENT, in_flight_max=WINDOW)
         self.now_ms = 0
         self.calls = 0
         self.unanswered: list[Send] = []
         self.opened: set[str] = set()
         self.up: set[str] = set()
         self.ends: dict[int, int] = {}
+        self.began: dict[int, int] = {}
+        self.submitted: list[tuple[int, int]] = []  # first call, count
+        self.withdrawn: set[int] = set()
 
     def step(self, event) -> None:
         for effect in self.core.step(event, self.now_ms):
@@ -57,6 +66,7 @@ class World:
                 self.unanswered.append(effect)
             elif isinstance(effect, Complete):
                 assert effect.call not in self.ends, "a call ends once"
+                assert effect.call not in self.withdrawn, "a call that was withdrawn has no end"
                 self.ends[effect.call] = self.now_ms
             elif isinstance(effect, Connect):
                 self.opened.add(effect.address)
@@ -65,8 +75,23 @@ class World:
                 self.up.discard(effect.address)
 
     def call(self, write: bool) -> None:
-        self.step(Submitted(self.calls, PUT if write else GET, DEADLINE_MS))
-        self.calls += 1
+        self._begins(1)
+        self.step(Submitted(self.calls - 1, PUT if write else GET, DEADLINE_MS))
+
+    def call_many(self, count: int) -> None:
+        self._begins(count)
+        self.step(SubmittedMany(self.calls - count, [PUT, GET] * (count // 2) + [GET] * (count % 2), DEADLINE_MS))
+
+    def _begins(self, count: int) -> None:
+        self.submitted.append((self.calls, count))
+        self.began |= dict.fromkeys(range(self.calls, self.calls + count), self.now_ms)
+        self.calls += count
+
+    def withdraw(self, choice: int) -> None:
+        if self.submitted:
+            first, count = self.submitted.pop(choice % len(self.submitted))
+            self.withdrawn |= set(range(first, first + count)) - set(self.ends)
+            self.step(Withdrawn(first, count))
 
     def answer(self, choice) -> None:
         at, make = choice
@@ -96,15 +121,13 @@ class World:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(moves, max_size=60))
-def test_each_call_ends_exactly_once_and_by_its_deadline(script):
+def test_each_call_ends_exactly_once_and_by_its_deadline_unless_it_is_withdrawn(script):
     world = World()
 
-    started = {}
     for move, argument in script:
-        started.setdefault(world.calls, world.now_ms) if move == "call" else None
         getattr(world, move)(argument)
     world.wait(DEADLINE_MS)
 
-    assert set(world.ends) == set(range(world.calls))
-    assert all(world.ends[call] <= started[call] + DEADLINE_MS for call in started)
+    assert set(world.ends) == set(range(world.calls)) - world.withdrawn
+    assert all(ended_ms <= world.began[call] + DEADLINE_MS for call, ended_ms in world.ends.items())
     assert world.core.in_flight == 0

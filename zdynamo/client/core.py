@@ -180,9 +180,8 @@ class ClientCore:
         return self._route(call, now_ms)
 
     def _withdrawn(self, event: Withdrawn, _: int) -> list[Effect]:
-        first, end = event.call, event.call + event.count
-        self._queues.withdraw(first, end)
-        for number in range(first, end):
+        self._queues.withdraw(event.call)
+        for number in range(event.call, event.call + event.count):
             call = self._calls.get(self._id_of(number))
             if call:
                 self._finish(call)

@@ -26,10 +26,10 @@ class SubmittedMany(Struct, frozen=True):
 
 
 class Withdrawn(Struct, frozen=True):
-    """Nobody waits for these calls any more: forget them. A write among them may or may not be kept."""
+    """Nobody waits any more for what was submitted: forget it. A write among it may or may not be kept."""
 
-    call: int
-    count: int = 1
+    call: int  # the first of those that were submitted together
+    count: int = 1  # all of them
 
 
 class Answered(Struct, frozen=True):

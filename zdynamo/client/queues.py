@@ -60,9 +60,9 @@ class Queues:
         self._remove(queue)
         return range(queue.first + queue.begun, queue.first + len(queue.requests))
 
-    def withdraw(self, first: int, end: int) -> None:
-        """Forget what was submitted as one of these numbers."""
-        for queue in [queue for queue in self._queues if first <= queue.first < end]:
+    def withdraw(self, first: int) -> None:
+        """Forget what is left of what was submitted from this number on."""
+        for queue in [queue for queue in self._queues if queue.first == first]:
             self._remove(queue)
 
     def _remove(self, queue: Queue) -> None:
