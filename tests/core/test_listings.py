@@ -11,6 +11,7 @@ from support.nodes import WALL_MS, LoneNode, answers, request_id, sent, view
 from zdynamo.core.events import Effect, FromClient, Reply, Send, Tick, ViewChanged
 from zdynamo.core.listed import SCAN_BYTES, SCAN_RECORDS, stretch_of
 from zdynamo.core.listings import LISTINGS_MAX, READS_MAX
+from zdynamo.core.placement import Placement
 from zdynamo.core.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
@@ -721,6 +722,18 @@ def test_who_does_not_know_says_so(seen: object) -> None:
     effects = node.hears("b", ListReplica(7, 1000, start, end, 2))
 
     assert effects == [Send("b", ReplicaListed(7, False, 0, (), b"", last=True))]
+
+
+def test_what_has_been_pulled_but_not_committed_is_not_known_to_be_all() -> None:
+    node = LoneNode(view(took_over=True))
+    wanted = ListReplica(7, 1000, *stretch_of(b"default", PARTITION), 2)
+
+    node.node._state.partitions.settle(PARTITION)
+    before = node.node._listings.list_replica("b", wanted, Placement(node.seen), node.now)
+    node.store.commit()
+    after = node.node._listings.list_replica("b", wanted, Placement(node.seen), node.now)
+
+    assert [told.settled for _, told in sent(before + after, ReplicaListed)] == [False, True]  # type: ignore[attr-defined]
 
 
 def test_a_stretch_ends_with_its_bucket_whatever_a_peer_asks_for() -> None:

@@ -113,3 +113,17 @@ def test_what_was_not_committed_is_not_believed() -> None:
     partitions.reload()
 
     assert not partitions.is_settled(3)
+
+
+def test_what_a_scan_shows_is_all_only_after_the_commit_that_settled() -> None:
+    store = MemoryStore()
+    partitions = Partitions(store, doubt=LOST_DISK)
+    partitions.layout_known([3], took_over=False)
+    store.commit()
+
+    partitions.settle(3)
+    before = partitions.knows_scanned(3)
+    store.commit()
+
+    assert (partitions.is_settled(3), before, partitions.knows_scanned(3)) == (True, False, True)
+    assert Partitions(MemoryStore()).knows_scanned(3)

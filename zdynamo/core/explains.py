@@ -133,7 +133,7 @@ class Explains:
             clock=record.clock.entries,
             cloud=record.clock.cloud,
             siblings=tuple(_outline(sibling) for sibling in record.siblings),
-            waits=self._waits(key, now) if copy.encoded and is_dead(record, now.wall_ms) else "",
+            waits=self._waits(key, now) if copy.encoded and is_dead(record, state.clock.wall_ms(now)) else "",
         )
 
     def _conclude(self, operation: Explanation) -> list[Effect]:

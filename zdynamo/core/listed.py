@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import xxhash
 
+from zdynamo.core.dots import BIRTH_BYTES
 from zdynamo.core.record import decode_record, shown
-from zdynamo.core.replica import BIRTH_BYTES
 from zdynamo.core.store import Store
 from zdynamo.messages import ReplicaListed
 from zdynamo.partition import PREFIX_BYTES

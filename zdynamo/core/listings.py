@@ -30,7 +30,7 @@ from zdynamo.messages import (
     ReplicaListed,
     ReplicaRefused,
 )
-from zdynamo.partition import PREFIX_BYTES, split_storage_key
+from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key, split_storage_key
 
 LISTINGS_MAX = 64  # in progress on a node, which holds R pages for each; beyond, overloaded
 READS_MAX = 100  # keys of a page on which replicas differ; it ends before the next
@@ -230,11 +230,11 @@ class Listings:
 
     def _local(self, number: int, stretch: Stretch, limit: int, placement: Placement, now: Now) -> ReplicaListed:
         """What this node shows of a stretch, if it knows."""
-        start = stretch.start
-        round = self._state.rounds.of_key(start)
-        if placement.me not in placement.owners_of(start) or not self._state.partitions.settled(start):
+        start, wall_ms = stretch.start, self._state.clock.wall_ms(now)
+        round, partition = self._state.rounds.of_key(start), partition_of_storage_key(start)
+        if placement.me not in placement.owners[partition] or not self._state.partitions.knows_scanned(partition):
             return ReplicaListed(number, False, round, (), b"", last=True)
-        looked = look(self._state.store, stretch, limit, now.wall_ms, lww=self._state.buckets.is_lww(start))
+        looked = look(self._state.store, stretch, limit, wall_ms, lww=self._state.buckets.is_lww(start))
         return ReplicaListed(number, True, round, *looked)
 
     def _listed(
@@ -294,7 +294,7 @@ class Listings:
         merged = EMPTY
         for held in read.held.values():
             merged = merge(merged, held.record)
-        if shown(merged, now.wall_ms, lww=self._state.buckets.is_lww(read.key)):
+        if shown(merged, self._state.clock.wall_ms(now), lww=self._state.buckets.is_lww(read.key)):
             listing.keys.append(read.key)
         return [] if listing.reads else self._conclude(listing)
 

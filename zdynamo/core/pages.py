@@ -21,7 +21,7 @@ def page_for(message: PullPage, placement: Placement, state: State) -> Page | No
         return None
     if after and after[:PREFIX_BYTES] != partition.to_bytes(PREFIX_BYTES, "big"):
         return None
-    settled, round = state.partitions.is_settled(partition), state.rounds.of(partition)
+    settled, round = state.partitions.knows_scanned(partition), state.rounds.of(partition)
     if partition in state.aside.moving:
         return Page(message.request, partition, settled, round, (), last=False)
     size_max = min(message.bytes_max, PAGE_BYTES_MAX)

@@ -106,6 +106,13 @@ class Partitions:
         """Whether this node is sure of what it holds of the partition."""
         return partition not in self._doubts
 
+    def knows_scanned(self, partition: int) -> bool:
+        """Whether this node is sure of what a scan shows, which is not yet what was staged when it was settled."""
+        if partition in self._doubts:
+            return False
+        key = _doubt_key(partition)
+        return not any(doubt for _, doubt in self._store.scan(key, key + b"\x00"))
+
     def settled(self, key: bytes) -> bool:
         """Whether having nothing under a storage key means that there is nothing."""
         return not self._doubts or partition_of_storage_key(key) not in self._doubts
