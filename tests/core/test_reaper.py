@@ -1,0 +1,481 @@
+"""Leading a pass: what is dead goes when every owner has proved to hold it, and stays when anything is against it."""
+
+import pytest
+from msgspec.structs import replace
+from support.deaths import (
+    BESIDE,
+    EXPIRES_MS,
+    EXPIRING,
+    KEY,
+    LIMITS,
+    PARTITION,
+    RECREATED,
+    TOMBSTONE,
+    VALUE,
+    digest,
+    holding,
+    keys_of,
+    node_round,
+    record_of,
+    sibling,
+    until_next_pass,
+)
+from support.nodes import CLUSTER, WALL_MS, LoneNode, request_id, sent, view
+
+from zdynamo.core.events import Effect, FromPeer, PeerUnreachable, Send, ViewChanged
+from zdynamo.core.reaper import ANSWER_MS, BYTES_MAX, PACE_MS
+from zdynamo.core.tombstones import KEY as INDEX
+from zdynamo.core.witness import KEYS_MAX
+from zdynamo.messages import (
+    BeginRound,
+    Delete,
+    Frame,
+    PeerMessage,
+    Put,
+    Reap,
+    ReapAsk,
+    Reaped,
+    ReapHeld,
+    ReplicaRefused,
+    RoundBegun,
+    StoreReplica,
+)
+
+ITEM = (KEY, digest(TOMBSTONE))
+
+
+def to_others(message: PeerMessage) -> list[Effect]:
+    return [Send("b", message), Send("c", message)]
+
+
+def by_peer(effects: list[Effect]) -> list[Effect]:
+    return sorted(effects, key=lambda effect: effect.to if isinstance(effect, Send) else "")
+
+
+def asked(node: LoneNode) -> ReapAsk:
+    """The question with which the next pass begins."""
+    effects = by_peer(until_next_pass(node))
+    assert [type(effect.message) for effect in effects if isinstance(effect, Send)] == [ReapAsk, ReapAsk]
+    ask = effects[0]
+    assert isinstance(ask, Send) and isinstance(ask.message, ReapAsk)
+    assert effects == to_others(ask.message)
+    return ask.message
+
+
+def both_say(node: LoneNode, message: PeerMessage) -> list[Effect]:
+    """What follows when b and then c say this; nothing may follow from b's answer alone."""
+    assert node.hears("b", message) == []
+    return by_peer(node.hears("c", message))
+
+
+def held_by(ask: ReapAsk, *, round: int = 0, blocked: str = "", differs: tuple[int, ...] = ()) -> ReapHeld:
+    return ReapHeld(ask.request, ask.partition, round, blocked, differs)
+
+
+def proven(node: LoneNode) -> int:
+    """Lead a pass up to the point at which the others are told to remove. Its number."""
+    ask = asked(node)
+    both_say(node, held_by(ask))
+    both_say(node, RoundBegun(ask.request, PARTITION, 1, ""))
+    effects = both_say(node, RoundBegun(ask.request, PARTITION, 2, ""))
+    assert effects == to_others(Reap(ask.request, PARTITION, 2, ask.items))
+    return ask.request
+
+
+def has_copy_and_entry(node: LoneNode, key: bytes = KEY) -> tuple[bool, bool]:
+    return node.store.get(key) is not None, node.store.get(INDEX + key) is not None
+
+
+def waits(node: LoneNode) -> str:
+    return node.node._reaper.waits(KEY, node.now).partition("; ")[0]
+
+
+def test_a_pass_asks_every_other_owner_for_exactly_what_is_dead_here() -> None:
+    keys = keys_of(3)
+    node = holding((keys[0], TOMBSTONE), (keys[1], VALUE), (keys[2], TOMBSTONE))
+
+    ask = asked(node)
+
+    assert ask == ReapAsk(ask.request, PARTITION, 0, ((keys[0], digest(TOMBSTONE)), (keys[2], digest(TOMBSTONE))))
+    assert node.node._reaper.waits(KEY, node.now) == "being proven"
+
+
+def test_two_rounds_are_begun_one_after_the_other_and_only_then_is_anything_removed() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+
+    first = both_say(node, held_by(ask))
+    in_first = node_round(node)
+    second = both_say(node, RoundBegun(ask.request, PARTITION, 1, ""))
+    in_second = node_round(node)
+    reap = both_say(node, RoundBegun(ask.request, PARTITION, 2, ""))
+    before = has_copy_and_entry(node)
+    last = both_say(node, Reaped(ask.request, PARTITION, ()))
+
+    assert first == to_others(BeginRound(ask.request, PARTITION, 1))
+    assert second == to_others(BeginRound(ask.request, PARTITION, 2))
+    assert reap == to_others(Reap(ask.request, PARTITION, 2, (ITEM,)))
+    assert (in_first, in_second, before, last) == (1, 2, (True, True), [])
+    assert has_copy_and_entry(node) == (False, False)
+    assert node.node.counters["tombstones.reaped"] == 1
+    assert node.node.counters["reap.passes"] == 1
+
+
+def test_the_rounds_go_two_above_the_highest_that_an_owner_is_in() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+
+    node.hears("b", held_by(ask, round=1))
+    begun = by_peer(node.hears("c", held_by(ask, round=0)))
+    node.hears("c", RoundBegun(ask.request, PARTITION, 1, ""))
+    both_say(node, RoundBegun(ask.request, PARTITION, 2, ""))
+    reap = both_say(node, RoundBegun(ask.request, PARTITION, 3, ""))
+
+    assert begun == [Send("c", BeginRound(ask.request, PARTITION, 1))]
+    assert reap == to_others(Reap(ask.request, PARTITION, 3, (ITEM,)))
+
+
+def test_a_late_copy_from_before_the_removal_is_refused_and_one_from_after_it_is_taken() -> None:
+    node = holding((KEY, TOMBSTONE))
+    both_say(node, Reaped(proven(node), PARTITION, ()))
+
+    late = node.hears("b", StoreReplica(9, 1000, (), 0, KEY, VALUE))
+    held = node.store.get(KEY)
+    new = node.hears("b", StoreReplica(10, 1000, (), 1, KEY, RECREATED))
+
+    assert sent(late, ReplicaRefused) == [("b", ReplicaRefused(9, "stale round", 2))]
+    assert held is None
+    assert not sent(new, ReplicaRefused)
+
+
+def test_what_one_owner_does_not_hold_stays_and_the_rest_goes_on() -> None:
+    keys = keys_of(3)
+    node = holding(*((key, TOMBSTONE) for key in keys))
+    ask = asked(node)
+
+    node.hears("b", held_by(ask, differs=(1,)))
+    node.hears("c", held_by(ask))
+    both_say(node, RoundBegun(ask.request, PARTITION, 1, ""))
+    reap = both_say(node, RoundBegun(ask.request, PARTITION, 2, ""))
+    both_say(node, Reaped(ask.request, PARTITION, ()))
+
+    assert reap == to_others(Reap(ask.request, PARTITION, 2, (ask.items[0], ask.items[2])))
+    assert [has_copy_and_entry(node, key) for key in keys] == [(False, False), (True, True), (False, False)]
+
+
+def test_nothing_begins_when_an_owner_holds_none_of_it() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+
+    node.hears("b", held_by(ask))
+    last = node.hears("c", held_by(ask, differs=(0,)))
+
+    assert sent(last, BeginRound) == []
+    assert has_copy_and_entry(node) == (True, True)
+    assert waits(node) == "1 records are being brought to all owners"
+
+
+def test_nothing_is_asked_while_an_owner_is_down() -> None:
+    node = holding((KEY, TOMBSTONE))
+    node.step(ViewChanged(view(number=2, down="b")))
+
+    effects = until_next_pass(node, 300_000)
+
+    assert effects == []
+    assert waits(node) == "b is down"
+    assert node.node.counters["reap.blocked"] > 5
+    assert node.node.next_due_ms is not None and node.node.next_due_ms - node.monotonic_ms >= LIMITS.reap_interval_ms
+
+
+def test_a_pass_goes_on_after_the_owner_that_was_down_is_back() -> None:
+    node = holding((KEY, TOMBSTONE))
+    node.step(ViewChanged(view(number=2, down="b")))
+    until_next_pass(node, 30_000)
+
+    node.step(ViewChanged(view(number=3)))
+
+    assert asked(node).items == (ITEM,)
+
+
+def test_a_pass_ends_when_an_owner_goes_down_in_the_middle() -> None:
+    node = holding((KEY, TOMBSTONE))
+    number = proven(node)
+    node.step(ViewChanged(view(number=2, down="b")))
+
+    last = node.hears("c", Reaped(number, PARTITION, ()))
+
+    assert last == []
+    assert has_copy_and_entry(node) == (True, True)
+    assert waits(node) == "b is down"
+
+
+@pytest.mark.parametrize("step", ["ask", "begin"])
+def test_a_pass_ends_when_something_is_against_it_at_an_owner(step: str) -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+    answer: PeerMessage = held_by(ask, blocked="is unsettled")
+    if step == "begin":
+        both_say(node, held_by(ask))
+        answer = RoundBegun(ask.request, PARTITION, 1, "is unsettled")
+
+    effects = [node.hears("c", answer), node.hears("b", answer)]
+
+    assert effects == [[], []]
+    assert has_copy_and_entry(node) == (True, True)
+    assert waits(node) == "c is unsettled"
+    assert node.node.counters["reap.blocked"] == 1
+
+
+def test_a_pass_ends_when_an_owner_does_not_answer() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+    node.hears("b", held_by(ask))
+
+    effects = until_next_pass(node, ANSWER_MS)
+    late = node.hears("c", held_by(ask))
+
+    assert (effects, late) == ([], [])
+    assert waits(node) == "c did not answer"
+    assert asked(node).request != ask.request
+
+
+def test_an_owner_that_answers_twice_counts_once() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+
+    twice = [node.hears("b", held_by(ask)) for _ in range(2)]
+    node.hears("c", held_by(ask))
+    again = [node.hears("b", RoundBegun(ask.request, PARTITION, 1, "")) for _ in range(2)]
+    node.hears("c", RoundBegun(ask.request, PARTITION, 1, ""))
+    late = [node.hears(peer, RoundBegun(ask.request, PARTITION, 1, "")) for peer in "bcbc"]
+    once = node.hears("b", RoundBegun(ask.request, PARTITION, 2, ""))
+
+    assert twice == again == [[], []]
+    assert late == [[]] * 4  # said of the first round, once more, in the second
+    assert once == []
+
+
+def test_an_owner_far_behind_in_its_rounds_ends_the_pass() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+
+    node.hears("b", held_by(ask, round=5))
+    last = node.hears("c", held_by(ask, round=5))
+
+    assert sent(last, BeginRound) == []
+    assert waits(node) == "a is behind the others"
+
+
+def test_what_somebody_has_kept_stays_with_the_leader() -> None:
+    keys = keys_of(2)
+    node = holding(*((key, TOMBSTONE) for key in keys))
+    number = proven(node)
+
+    node.hears("b", Reaped(number, PARTITION, (0,)))
+    node.hears("c", Reaped(number, PARTITION, ()))
+
+    assert [has_copy_and_entry(node, key) for key in keys] == [(True, True), (False, False)]
+
+
+def test_what_changes_at_the_leader_between_proof_and_removal_stays() -> None:
+    node = holding((KEY, TOMBSTONE))
+    number = proven(node)
+
+    node.hears("b", StoreReplica(0, 1000, (), 2, KEY, BESIDE))
+    both_say(node, Reaped(number, PARTITION, ()))
+
+    assert node.store.get(KEY) == bytes(8) + BESIDE
+
+
+def test_the_leader_removes_nothing_when_one_owner_has_not_said_that_it_has() -> None:
+    node = holding((KEY, TOMBSTONE))
+    number = proven(node)
+
+    node.hears("b", Reaped(number, PARTITION, ()))
+    until_next_pass(node, ANSWER_MS)
+
+    assert has_copy_and_entry(node) == (True, True)
+
+
+def test_an_expired_value_is_asked_for_when_it_is_past_its_expiry_by_every_clock() -> None:
+    node = holding((KEY, EXPIRING))
+
+    early = until_next_pass(node, EXPIRES_MS + LIMITS.clock_skew_ms - 1 - WALL_MS)
+    ask = asked(node)
+
+    assert early == []
+    assert ask.items == ((KEY, digest(EXPIRING)),)
+    assert node.wall_ms >= EXPIRES_MS + LIMITS.clock_skew_ms
+
+
+def test_an_entry_whose_record_has_a_value_again_is_dropped() -> None:
+    node = holding((KEY, TOMBSTONE), (KEY, RECREATED))
+    before = has_copy_and_entry(node)
+
+    effects = until_next_pass(node, 300_000)
+
+    assert effects == []
+    assert (before, has_copy_and_entry(node)) == ((True, True), (True, False))
+    assert node.node.next_due_ms is None
+
+
+def test_an_entry_without_a_record_is_dropped() -> None:
+    node = holding((KEY, TOMBSTONE))
+    node.store.delete(KEY)
+    node.store.commit()
+
+    effects = until_next_pass(node, 300_000)
+
+    assert (effects, has_copy_and_entry(node)) == ([], (False, False))
+
+
+def test_an_entry_whose_record_will_expire_later_than_it_says_is_mended() -> None:
+    node = holding((KEY, EXPIRING))
+    node.store.put(INDEX + KEY, (1).to_bytes(8, "big"))
+    node.store.commit()
+
+    until_next_pass(node, 30_000)
+
+    assert node.store.get(INDEX + KEY) == EXPIRES_MS.to_bytes(8, "big")
+
+
+def test_a_node_that_holds_nothing_dead_does_nothing() -> None:
+    assert holding((KEY, VALUE)).node.next_due_ms is None
+
+
+def test_after_everything_is_removed_there_is_nothing_to_do() -> None:
+    node = holding((KEY, TOMBSTONE))
+    both_say(node, Reaped(proven(node), PARTITION, ()))
+
+    assert until_next_pass(node, 300_000) == []
+    assert node.node.next_due_ms is None
+
+
+def test_what_is_dead_is_found_again_after_a_restart() -> None:
+    node = holding((KEY, TOMBSTONE))
+
+    restarted = LoneNode(limits=LIMITS, store=node.store)
+
+    assert asked(restarted).items == (ITEM,)
+
+
+def test_the_only_owner_removes_by_itself_and_its_rounds_go_on() -> None:
+    node = LoneNode(view(n=1, others="", layout="a"), limits=LIMITS)
+    node.asked(Put(request_id(1), "", 1000, "default", b"k", b"v", ""))
+    node.asked(Delete(request_id(2), "", 1000, "default", b"k"))
+    key = node.key(b"k")
+    before = has_copy_and_entry(node, key)
+
+    effects = until_next_pass(node)
+
+    assert effects == []
+    assert (before, has_copy_and_entry(node, key)) == ((True, True), (False, False))
+    assert node_round(node, key) == 2
+
+
+def test_a_pass_takes_so_many_records_at_most_and_the_next_follows_soon() -> None:
+    keys = keys_of(KEYS_MAX + 5)
+    node = holding(*((key, TOMBSTONE) for key in keys))
+
+    number = proven(node)
+    both_say(node, Reaped(number, PARTITION, ()))
+    ended_ms = node.monotonic_ms
+    second = asked(node)
+
+    assert [item[0] for item in second.items] == keys[KEYS_MAX:]
+    assert node.monotonic_ms - ended_ms == PACE_MS
+
+
+def test_a_look_loads_so_many_bytes_at_most() -> None:
+    keys = keys_of(3)
+    large = record_of(replace(sibling(2, expires_ms=EXPIRES_MS), value=bytes(BYTES_MAX)))
+    node = holding(*((key, large) for key in keys))
+    node.wall_ms = EXPIRES_MS + LIMITS.clock_skew_ms
+
+    assert [item[0] for item in asked(node).items] == keys[:1]
+
+
+def test_another_owner_leads_only_if_the_first_has_left_something() -> None:
+    key = keys_of(1, first="b")[0]
+    node = holding((key, TOMBSTONE))
+
+    early = until_next_pass(node, LIMITS.reap_interval_ms * 2 - 1)
+
+    assert early == []
+    assert asked(node).items == ((key, digest(TOMBSTONE)),)
+
+
+def test_an_owner_that_is_asked_for_proof_does_not_begin_a_pass_of_its_own() -> None:
+    node = holding((KEY, TOMBSTONE))
+    until_next_pass(node, 5_000)
+
+    for _ in range(20):
+        node.hears("b", ReapAsk(1, PARTITION, 0, (ITEM,)))
+        assert until_next_pass(node, LIMITS.reap_interval_ms - 1) == []
+    assert waits(node) == "b has asked the owners for proof"
+
+
+def test_a_named_blocker_keeps_everything_and_is_told() -> None:
+    node = holding((KEY, TOMBSTONE))
+    node.node._reaper.blockers.append(
+        lambda partition, placement: "holds hints for c" if partition == PARTITION else ""
+    )
+
+    effects = until_next_pass(node, 60_000)
+    answer = node.hears("b", ReapAsk(1, PARTITION, 0, (ITEM,)))
+
+    assert effects == []
+    assert answer == [Send("b", ReapHeld(1, PARTITION, 0, "holds hints for c", ()))]
+    assert waits(node).startswith("b has asked")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        ReapHeld(1, PARTITION, 0, "", ()),
+        RoundBegun(1, PARTITION, 1, ""),
+        Reaped(1, PARTITION, (0,)),
+        ReapHeld(-1, 99_999, -1, "x" * 1000, (5, -1)),
+        RoundBegun(2**63, -7, 2**63, "x"),
+    ],
+)
+def test_answers_to_nothing_are_ignored(garbage: PeerMessage) -> None:
+    node = holding((KEY, TOMBSTONE))
+    idle = node.hears("b", garbage)
+    ask = asked(node)
+
+    assert idle == []
+    assert node.hears("b", garbage) == []
+    assert both_say(node, held_by(ask)) == to_others(BeginRound(ask.request, PARTITION, 1))
+
+
+def test_places_that_were_not_asked_for_are_ignored() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+
+    node.hears("b", held_by(ask, differs=(-1, 1, 2**40)))
+    begun = node.hears("c", held_by(ask))
+
+    assert by_peer(begun) == to_others(BeginRound(ask.request, PARTITION, 1))
+
+
+def test_a_lost_connection_alone_ends_no_pass() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+    node.step(PeerUnreachable("b"))
+
+    assert both_say(node, held_by(ask)) == to_others(BeginRound(ask.request, PARTITION, 1))
+
+
+def test_a_commit_that_fails_tells_nobody_and_leaves_the_round_as_it_was() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+    node.hears("b", held_by(ask))
+
+    effects = node.node.step(FromPeer(Frame(CLUSTER, "c", 1, "a", 1, (held_by(ask),))), node.now)
+    raised = node_round(node)
+    kept = node.node.abandon(effects, surely_nothing=True)
+
+    assert (len(effects), raised) == (2, 1)
+    assert (kept, node_round(node)) == ([], 0)
+    assert node.hears("b", RoundBegun(ask.request, PARTITION, 1, "")) == []

@@ -1,0 +1,247 @@
+"""Taking part in the passes of others: what an owner says, when it begins a round, and what it removes."""
+
+import pytest
+from support.deaths import (
+    BESIDE,
+    EXPIRES_MS,
+    EXPIRING,
+    KEY,
+    LIMITS,
+    PARTITION,
+    RECREATED,
+    TOMBSTONE,
+    VALUE,
+    digest,
+    holding,
+    keys_of,
+    node_round,
+)
+from support.nodes import PARTITIONS, LoneNode, view
+
+from zdynamo.core.events import Send, ViewChanged
+from zdynamo.core.tombstones import KEY as INDEX
+from zdynamo.core.witness import KEYS_MAX, OLD_COPY, RESTARTED
+from zdynamo.messages import BeginRound, PeerMessage, Reap, ReapAsk, Reaped, ReapHeld, RoundBegun, StoreReplica
+
+ITEM = (KEY, digest(TOMBSTONE))
+ASK = ReapAsk(7, PARTITION, 0, (ITEM,))
+
+
+def says(node: LoneNode, message: PeerMessage, leader: str = "b") -> PeerMessage | None:
+    """What the node answers to the leader of a pass, if anything."""
+    effects = node.hears(leader, message)
+    assert len(effects) <= 1
+    if not effects:
+        return None
+    assert isinstance(effects[0], Send) and effects[0].to == leader
+    return effects[0].message
+
+
+def in_round(round: int, node: LoneNode) -> LoneNode:
+    """Take part in a pass until that round is begun."""
+    says(node, ASK)
+    for number in range(node_round(node) + 1, round + 1):
+        assert says(node, BeginRound(7, PARTITION, number)) == RoundBegun(7, PARTITION, number, "")
+    return node
+
+
+@pytest.mark.parametrize("held", [VALUE, RECREATED, BESIDE, EXPIRING, b""])
+def test_an_owner_says_what_it_does_not_hold_exactly_like_that(held: bytes) -> None:
+    keys = keys_of(3)
+    node = holding((keys[0], TOMBSTONE), (keys[2], TOMBSTONE), *([(keys[1], held)] if held else []))
+
+    answer = says(node, ReapAsk(7, PARTITION, 0, tuple((key, digest(TOMBSTONE)) for key in keys)))
+
+    assert answer == ReapHeld(7, PARTITION, 0, "", (1,))
+
+
+def test_an_owner_whose_clock_is_not_past_the_expiry_does_not_call_it_dead() -> None:
+    node = holding((KEY, EXPIRING))
+    ask = ReapAsk(7, PARTITION, 0, ((KEY, digest(EXPIRING)),))
+
+    answers = []
+    for ahead_ms in (-1, 0):
+        node.wall_ms = EXPIRES_MS + LIMITS.clock_skew_ms + ahead_ms
+        answers.append(says(node, ask))
+
+    assert answers == [ReapHeld(7, PARTITION, 0, "", (0,)), ReapHeld(7, PARTITION, 0, "", ())]
+
+
+def test_an_expired_value_is_removed_only_when_it_is_past_its_expiry_here() -> None:
+    node = holding((KEY, EXPIRING))
+    item = (KEY, digest(EXPIRING))
+    node.wall_ms = EXPIRES_MS + LIMITS.clock_skew_ms
+    in_round(2, node)
+
+    node.wall_ms -= 1
+    early = says(node, Reap(7, PARTITION, 2, (item,)))
+    node.wall_ms += 1
+    late = says(node, Reap(7, PARTITION, 2, (item,)))
+
+    assert (early, late) == (Reaped(7, PARTITION, (0,)), Reaped(7, PARTITION, ()))
+
+
+def test_what_was_proven_is_removed_with_its_entry() -> None:
+    node = in_round(2, holding((KEY, TOMBSTONE)))
+
+    answer = says(node, Reap(7, PARTITION, 2, (ITEM,)))
+
+    assert answer == Reaped(7, PARTITION, ())
+    assert (node.store.get(KEY), node.store.get(INDEX + KEY)) == (None, None)
+    assert node.node.counters["tombstones.reaped"] == 1
+
+
+def test_to_remove_it_twice_is_to_remove_it_once() -> None:
+    node = in_round(2, holding((KEY, TOMBSTONE)))
+
+    answers = [says(node, Reap(7, PARTITION, 2, (ITEM, ITEM))) for _ in range(2)]
+
+    assert answers == [Reaped(7, PARTITION, ())] * 2
+    assert node.node.counters["tombstones.reaped"] == 1
+
+
+@pytest.mark.parametrize("later", [RECREATED, BESIDE])
+def test_a_record_that_changes_between_proof_and_removal_stays(later: bytes) -> None:
+    node = in_round(2, holding((KEY, TOMBSTONE)))
+    node.hears("c", StoreReplica(0, 1000, (), 2, KEY, later))
+
+    answer = says(node, Reap(7, PARTITION, 2, (ITEM,)))
+
+    assert answer == Reaped(7, PARTITION, (0,))
+    assert node.store.get(KEY) == bytes(8) + later
+
+
+def test_nothing_is_removed_before_its_round_is_begun() -> None:
+    node = in_round(1, holding((KEY, TOMBSTONE)))
+
+    assert says(node, Reap(7, PARTITION, 2, (ITEM,))) == Reaped(7, PARTITION, (0,))
+    assert node.store.get(KEY) is not None
+
+
+def test_a_round_is_begun_only_after_the_one_before_it() -> None:
+    node = holding((KEY, TOMBSTONE))
+    says(node, ASK)
+
+    answer = says(node, BeginRound(7, PARTITION, 2))
+
+    assert answer == RoundBegun(7, PARTITION, 0, OLD_COPY)
+
+
+def test_a_round_that_is_begun_already_is_said_and_never_goes_back() -> None:
+    node = in_round(2, holding((KEY, TOMBSTONE)))
+
+    assert says(node, BeginRound(7, PARTITION, 1)) == RoundBegun(7, PARTITION, 2, "")
+    assert says(node, BeginRound(7, PARTITION, -5)) == RoundBegun(7, PARTITION, 2, "")
+
+
+def test_the_round_is_kept_over_a_restart() -> None:
+    node = in_round(2, holding((KEY, TOMBSTONE)))
+
+    assert node_round(LoneNode(limits=LIMITS, store=node.store)) == 2
+
+
+def test_an_owner_that_has_restarted_takes_no_further_part() -> None:
+    """It may have lost what it said that it holds, if its disk had not kept that yet."""
+    node = in_round(1, holding((KEY, TOMBSTONE)))
+    restarted = LoneNode(limits=LIMITS, store=node.store)
+
+    begun = says(restarted, BeginRound(7, PARTITION, 2))
+    reaped = says(restarted, Reap(7, PARTITION, 1, (ITEM,)))
+
+    assert begun == RoundBegun(7, PARTITION, 1, RESTARTED)
+    assert reaped == Reaped(7, PARTITION, (0,))
+
+
+def test_an_owner_takes_part_in_the_latest_pass_of_a_leader_only() -> None:
+    node = in_round(2, holding((KEY, TOMBSTONE)))
+
+    says(node, ReapAsk(8, PARTITION, 2, (ITEM,)))
+
+    assert says(node, Reap(7, PARTITION, 2, (ITEM,))) == Reaped(7, PARTITION, (0,))
+
+
+def test_two_leaders_may_lead_at_a_time() -> None:
+    node = holding((KEY, TOMBSTONE))
+    says(node, ASK, "b")
+    says(node, ReapAsk(9, PARTITION, 0, (ITEM,)), "c")
+
+    begun = [says(node, BeginRound(number, PARTITION, 1), leader) for number, leader in ((7, "b"), (9, "c"))]
+
+    assert begun == [RoundBegun(7, PARTITION, 1, ""), RoundBegun(9, PARTITION, 1, "")]
+
+
+def test_an_owner_far_behind_the_leader_says_that_it_holds_an_old_copy() -> None:
+    node = holding((KEY, TOMBSTONE))
+
+    assert says(node, ReapAsk(7, PARTITION, 2, (ITEM,))) == ReapHeld(7, PARTITION, 0, OLD_COPY, ())
+    assert says(node, ReapAsk(7, PARTITION, 1, (ITEM,))) == ReapHeld(7, PARTITION, 0, "", ())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [ASK, BeginRound(7, PARTITION, 1), Reap(7, PARTITION, 0, (ITEM,))],
+    ids=["ask", "begin", "reap"],
+)
+def test_an_unsettled_owner_takes_no_part(message: PeerMessage) -> None:
+    node = LoneNode(view(took_over=True), limits=LIMITS)
+    node.hears("b", StoreReplica(0, 1000, (), 0, KEY, TOMBSTONE))
+
+    answer = says(node, message)
+
+    assert answer in (
+        ReapHeld(7, PARTITION, 0, "is unsettled", ()),
+        RoundBegun(7, PARTITION, 0, "is unsettled"),
+        Reaped(7, PARTITION, (0,)),
+    )
+    assert node.store.get(KEY) is not None
+
+
+@pytest.mark.parametrize("partition", [-1, PARTITIONS, 2**40])
+def test_a_partition_that_does_not_exist_is_no_question(partition: int) -> None:
+    node = holding((KEY, TOMBSTONE))
+
+    assert says(node, ReapAsk(7, partition, 0, (ITEM,))) is None
+    assert says(node, BeginRound(7, partition, 1)) is None
+    assert says(node, Reap(7, partition, 0, (ITEM,))) is None
+
+
+def test_only_an_owner_may_lead() -> None:
+    node = LoneNode(view(others="bcd", layout="abc"), limits=LIMITS)
+
+    assert says(node, ASK, "d") is None
+    assert says(node, BeginRound(7, PARTITION, 1), "d") is None
+    assert says(node, Reap(7, PARTITION, 0, (ITEM,)), "d") is None
+
+
+def test_a_node_that_owns_nothing_takes_no_part() -> None:
+    node = LoneNode(view(layout="bc"), limits=LIMITS)
+
+    assert says(node, ASK) is None
+
+
+def test_more_than_a_pass_may_hold_is_no_question() -> None:
+    node = in_round(2, holding((KEY, TOMBSTONE)))
+    items = (ITEM,) * (KEYS_MAX + 1)
+
+    assert says(node, ReapAsk(7, PARTITION, 0, items)) is None
+    assert says(node, Reap(7, PARTITION, 2, items)) is None
+
+
+@pytest.mark.parametrize("key", [b"", b"\xff\xffcounter", b"\x00", KEY + b"x", keys_of(1, first="b")[0]])
+def test_keys_of_elsewhere_are_not_held_and_not_removed(key: bytes) -> None:
+    node = in_round(2, holding((KEY, TOMBSTONE), (keys_of(1, first="b")[0], TOMBSTONE)))
+    item = (key, digest(TOMBSTONE))
+    before = node.store.get(key)
+
+    assert says(node, ReapAsk(7, PARTITION, 2, (item,))) == ReapHeld(7, PARTITION, 2, "", (0,))
+    says(node, Reap(7, PARTITION, 2, (item,)))
+
+    assert node.store.get(key) == before
+
+
+def test_an_owner_that_is_called_down_may_still_lead() -> None:
+    """Being down is an opinion; what it asks is answered."""
+    node = holding((KEY, TOMBSTONE))
+    node.step(ViewChanged(view(number=2, down="b")))
+
+    assert says(node, ASK) == ReapHeld(7, PARTITION, 0, "", ())

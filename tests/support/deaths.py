@@ -1,0 +1,82 @@
+"""Records that are dead, and lone nodes that hold some."""
+
+import xxhash
+
+from support.nodes import PARTITIONS, WALL_MS, LoneNode, view
+from zdynamo.core.events import Effect, Tick
+from zdynamo.core.placement import Placement
+from zdynamo.core.record import Clock, Record, Sibling, encode_record
+from zdynamo.core.settings import NodeLimits
+from zdynamo.messages import Dot, StoreReplica
+from zdynamo.partition import partition_of_storage_key, storage_key
+from zdynamo.storage.memory import MemoryStore
+
+EXPIRES_MS = WALL_MS + 60_000
+LIMITS = NodeLimits(reap_interval_ms=10_000)
+ACTOR = 7
+
+
+def record_of(*siblings: Sibling) -> bytes:
+    return encode_record(Record(Clock((max(sibling.dot for sibling in siblings),)), tuple(siblings)))
+
+
+def sibling(counter: int = 1, *, tombstone: bool = False, expires_ms: int = 0) -> Sibling:
+    dot: Dot = (ACTOR, 1, counter)
+    return Sibling(dot, WALL_MS << 16, expires_ms, tombstone, "", b"" if tombstone else b"v", b"%016d" % counter)
+
+
+VALUE = record_of(sibling(1))
+TOMBSTONE = record_of(sibling(2, tombstone=True))
+EXPIRING = record_of(sibling(2, expires_ms=EXPIRES_MS))
+RECREATED = record_of(sibling(3))
+BESIDE = record_of(sibling(2, tombstone=True), sibling(3))
+
+
+def digest(record: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(record)
+
+
+def keys_of(count: int, first: str = "a", layout: str = "abc") -> list[bytes]:
+    """Storage keys of one partition, whose first owner is that node."""
+    placement = Placement(view(layout=layout))
+    partition = next(number for number, owners in enumerate(placement.owners) if owners[0] == first)
+    keys: list[bytes] = []
+    number = 0
+    while len(keys) < count:
+        number += 1
+        key = storage_key(b"default", b"key-%d" % number, PARTITIONS)
+        if partition_of_storage_key(key) == partition:
+            keys.append(key)
+    return sorted(keys)
+
+
+KEY = keys_of(1)[0]
+PARTITION = partition_of_storage_key(KEY)
+
+
+def holding(*records: tuple[bytes, bytes], limits: NodeLimits = LIMITS, store: MemoryStore | None = None) -> LoneNode:
+    """A node that has been sent these records, by storage key."""
+    node = LoneNode(limits=limits, store=store)
+    for key, record in records:
+        node.hears("b", StoreReplica(0, 1000, (), node_round(node, key), key, record))
+    return node
+
+
+def node_round(node: LoneNode, key: bytes = KEY) -> int:
+    """The partition's reaping round at that node."""
+    return node.node._state.rounds.of_key(key)
+
+
+def until_next_pass(node: LoneNode, at_most_ms: int = 60_000) -> list[Effect]:
+    """Let time pass until a tick has effects. What they are; [] if there are none in that time."""
+    end_ms = node.monotonic_ms + at_most_ms
+    while True:
+        due_ms = node.node.next_due_ms
+        if due_ms is None or due_ms > end_ms:
+            return []
+        passed_ms = max(0, due_ms - node.monotonic_ms)
+        node.monotonic_ms += passed_ms
+        node.wall_ms += passed_ms
+        effects = node.step(Tick())
+        if effects:
+            return effects
