@@ -15,13 +15,19 @@ from zdynamo.errors import Malformed
 from zdynamo.messages import (
     Absent,
     Addresses,
+    BeginRound,
+    Bucket,
     ClientAnswer,
+    ClientLimits,
     ClientRequest,
+    ConditionFailed,
     Constants,
     Delete,
     DescribeCluster,
     DescribeNode,
     Done,
+    Explain,
+    Explained,
     FetchReplica,
     Forward,
     Forwarded,
@@ -31,25 +37,40 @@ from zdynamo.messages import (
     Gossip,
     Heartbeat,
     Hello,
+    Inspect,
+    Inspected,
+    KeysListed,
     Layout,
     LayoutMember,
     LayoutWanted,
+    ListKeys,
+    ListReplica,
     MemberRecord,
     MemberView,
     NodeDescription,
     OutcomeUnknown,
     Overloaded,
+    Page,
     PeerMessage,
     Ping,
     Pong,
+    PullPage,
     Put,
     QuorumNotMet,
+    Reap,
+    ReapAsk,
+    Reaped,
+    ReapHeld,
     Refusal,
     Refused,
     ReplicaFetched,
+    ReplicaListed,
     ReplicaRefused,
+    ReplicaState,
     ReplicaStored,
+    RoundBegun,
     Rumor,
+    SiblingState,
     SiblingValue,
     StoreReplica,
     Table,
@@ -66,18 +87,28 @@ LAYOUT = Layout(1, 0xDEADBEEF00C0FFEE, (LayoutMember("0123456789abcdef", "rack-1
 GET = Get(REQUEST, "cl", 5000, "default", b"key", 2, 1)
 CLOCK = Clock(((1, 2, 300), (2**64 - 1, 5, 6)), ((7, 8, 9),))
 RECORD = Record(CLOCK, (Sibling((1, 2, 300), 1_800_000_000_000 << 16, 0, False, "s", b"value", REQUEST),))
+STATE = ReplicaState(
+    "0123456789abcdef", True, True, 3, 2**64 - 1, ((1, 2, 300),), ((7, 8, 9),),
+    (SiblingState((1, 2, 300), 1_800_000_000_000, 0, True, "s", 5, REQUEST),), "b is down", "c",
+)  # fmt: skip
 
 REQUESTS: dict[ClientRequest, str] = {
     GET: "9800c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b65790201",
-    Put(REQUEST, "cl", 5000, "default", b"key", b"value", "s", 2, b"ctx", 3, 1): (
-        "9c01c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b6579c40576616c7565a17302c4"
-        "036374780301"
+    Put(REQUEST, "cl", 5000, "default", b"key", b"value", "s", 2, b"ctx", 3, 1, 60_000, "unchanged"): (
+        "9e01c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b6579c40576616c7565a17302c4"
+        "036374780301cdea60a9756e6368616e676564"
     ),
     Delete(
         REQUEST, "cl", 5000, "default", b"key", 2, b"ctx", 2, 3
     ): "9a02c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b657902c4036374780203",
     DescribeCluster(REQUEST, "cl"): "9303c410000102030405060708090a0b0c0d0e0fa2636c",
     DescribeNode(REQUEST, "cl"): "9304c410000102030405060708090a0b0c0d0e0fa2636c",
+    ListKeys(
+        REQUEST, "cl", 5000, "default", 7, b"pre", b"after", 100, 2
+    ): "9a05c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c7407c403707265c40561667465726402",
+    Explain(
+        REQUEST, "cl", 5000, "default", b"key"
+    ): "9606c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b6579",
 }
 ANSWERS: dict[ClientAnswer, str] = {
     Found(REQUEST, b"ctx", (SiblingValue("s", b"value", 1_800_000_000_000),)): (
@@ -92,14 +123,28 @@ ANSWERS: dict[ClientAnswer, str] = {
     Topology(
         REQUEST, "cl", "0123456789abcdef", CONSTANTS, (MemberView(MEMBER, "suspect", 1.5),), LAYOUT,
         (("0123456789abcdef",), ()), 9, 2**64 - 1,
+        (Bucket("b", 1, 2, 1, 2, 1000, "lww"),), ClientLimits(4096, 8388608),
     ): (
-        "9a07c410000102030405060708090a0b0c0d0e0fa2636cb03031323334353637383961626364656695cd0100030103b03031"
+        "9c07c410000102030405060708090a0b0c0d0e0fa2636cb03031323334353637383961626364656695cd0100030103b03031"
         "323334353637383961626364656691939ab03031323334353637383961626364656607a66e61c3af766503b0666564636261"
         "39383736353433323130cf000001a3185c500094ae6c6f63616c686f73743a37343030ae6c6f63616c686f73743a37343031"
         "ae6c6f63616c686f73743a37343032ae6c6f63616c686f73743a37343033a67261636b2d3102a66d656d626572a773757370"
         "656374cb3ff80000000000009301cfdeadbeef00c0ffee9193b030313233343536373839616263646566a67261636b2d3102"
-        "9291b0303132333435363738396162636465669009cfffffffffffffffff"
+        "9291b0303132333435363738396162636465669009cfffffffffffffffff9197a16201020102cd03e8a36c777792cd1000ce"
+        "00800000"
     ),
+    KeysListed(REQUEST, (b"key", b"other"), b"other", True): (
+        "9509c410000102030405060708090a0b0c0d0e0f92c4036b6579c4056f74686572c4056f74686572c3"
+    ),
+    Explained(
+        REQUEST, 7, ("0123456789abcdef",), ("fedcba9876543210",), Bucket("b", 1, 2, 1, 2, 1000, "lww"), (STATE,)
+    ): (
+        "970ac410000102030405060708090a0b0c0d0e0f0791b03031323334353637383961626364656691b0666564636261393837"
+        "3635343332313097a16201020102cd03e8a36c7777919ab030313233343536373839616263646566c3c303cfffffffffffff"
+        "ffff91930102cd012c91930708099197930102cd012ccf000001a3185c500000c3a17305c410000102030405060708090a0b"
+        "0c0d0e0fa96220697320646f776ea163"
+    ),
+    ConditionFailed(REQUEST, b"ctx"): "930bc410000102030405060708090a0b0c0d0e0fc403637478",
 }  # fmt: skip
 DESCRIPTION = NodeDescription(REQUEST, "0123456789abcdef", "a", "cl", {"puts": 1}, ("alone",), "memory", "never", 12)
 DESCRIPTION_HEX = (
@@ -133,11 +178,36 @@ PEER: dict[PeerMessage, str] = {
     ReplicaStored(78, ((1, 2, 300),)): "93094e91930102cd012c",
     FetchReplica(79, 4000, (1,), b"\x00\x01\x07defaultkey"): "950a4fcd0fa09101c40d00010764656661756c746b6579",
     ReplicaFetched(79, True, 3, b"record"): "950b4fc303c4067265636f7264",
-    ReplicaRefused(79, "clock skew"): "930c4faa636c6f636b20736b6577",
+    ReplicaRefused(79, "stale round", 5): "940c4fab7374616c6520726f756e6405",
+    PullPage(80, 7, b"\x00\x01\x07defaultkey", 262144, 3): "960d5007c40d00010764656661756c746b6579ce0004000003",
+    Page(
+        80, 7, True, 3, ((b"\x00\x01\x07defaultkey", b"record"),), True
+    ): "970e5007c3039192c40d00010764656661756c746b6579c4067265636f7264c3",
+    ReapAsk(
+        81, 7, 3, ((b"\x00\x01\x07defaultkey", 2**64 - 1),)
+    ): "950f5107039192c40d00010764656661756c746b6579cfffffffffffffffff",
+    ReapHeld(81, 7, 3, "is unsettled", (0, 2)): "9610510703ac697320756e736574746c6564920002",
+    BeginRound(81, 7, 4): "9411510704",
+    RoundBegun(81, 7, 4, "is unsettled"): "9512510704ac697320756e736574746c6564",
+    Reap(
+        81, 7, 5, ((b"\x00\x01\x07defaultkey", 2**64 - 1),)
+    ): "95135107059192c40d00010764656661756c746b6579cfffffffffffffffff",
+    Reaped(81, 7, (1,)): "941451079101",
+    ListReplica(
+        82, 4000, b"\x00\x01\x07defaultkey", b"\x00\x02", 1000
+    ): "961552cd0fa0c40d00010764656661756c746b6579c4020002cd03e8",
+    ReplicaListed(
+        82, True, 3, ((b"\x00\x01\x07defaultkey", 2**64 - 1),), b"\x00\x01\x07defaultkey", False
+    ): "971652c3039192c40d00010764656661756c746b6579cfffffffffffffffffc40d00010764656661756c746b6579c2",
+    Inspect(83, 4000, b"\x00\x01\x07defaultkey"): "941753cd0fa0c40d00010764656661756c746b6579",
+    Inspected(83, STATE): (
+        "9318539ab030313233343536373839616263646566c3c303cfffffffffffffffff91930102cd012c91930708099197930102"
+        "cd012ccf000001a3185c500000c3a17305c410000102030405060708090a0b0c0d0e0fa96220697320646f776ea163"
+    ),
 }
 GOSSIP: dict[Gossip, str] = {
-    Heartbeat("cl", "0123456789abcdef", 3, "fedcba9876543210", 17, 2**64 - 1, 0): (
-        "9800a2636cb03031323334353637383961626364656603b06665646362613938373635343332313011cfffffffffffffffff00"
+    Heartbeat("cl", "0123456789abcdef", 3, "fedcba9876543210", 17, 2**64 - 1, 0, 99): (
+        "9900a2636cb03031323334353637383961626364656603b06665646362613938373635343332313011cfffffffffffffffff0063"
     ),
     Rumor("cl", "0123456789abcdef", (MEMBER,), LAYOUT): (
         "9501a2636cb030313233343536373839616263646566919ab03031323334353637383961626364656607a66e61c3af766503"
@@ -214,15 +284,19 @@ def test_tags_never_change() -> None:
     }
 
     assert families == {
-        "ClientRequest": {"Get": 0, "Put": 1, "Delete": 2, "DescribeCluster": 3, "DescribeNode": 4},
+        "ClientRequest": {
+            "Get": 0, "Put": 1, "Delete": 2, "DescribeCluster": 3, "DescribeNode": 4, "ListKeys": 5, "Explain": 6,
+        },
         "ClientAnswer": {
             "Found": 0, "Absent": 1, "Done": 2, "QuorumNotMet": 3, "OutcomeUnknown": 4, "Overloaded": 5,
-            "Refused": 6, "Topology": 7, "NodeDescription": 8,
+            "Refused": 6, "Topology": 7, "NodeDescription": 8, "KeysListed": 9, "Explained": 10, "ConditionFailed": 11,
         },
         "PeerMessage": {
             "Hello": 0, "Refusal": 1, "Ping": 2, "Pong": 3, "Table": 4, "LayoutWanted": 5, "Forward": 6,
             "Forwarded": 7, "StoreReplica": 8, "ReplicaStored": 9, "FetchReplica": 10, "ReplicaFetched": 11,
-            "ReplicaRefused": 12,
+            "ReplicaRefused": 12, "PullPage": 13, "Page": 14, "ReapAsk": 15, "ReapHeld": 16, "BeginRound": 17,
+            "RoundBegun": 18, "Reap": 19, "Reaped": 20, "ListReplica": 21, "ReplicaListed": 22, "Inspect": 23,
+            "Inspected": 24,
         },
     }  # fmt: skip
     assert [kind.__struct_config__.tag for kind in (Heartbeat, Rumor)] == [0, 1]
