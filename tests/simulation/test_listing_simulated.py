@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from simulation.scenes import put
 from simulation.test_promises_simulated import NAMES, faulty_cluster, kill_one_at_a_time
 from simulation.workload import Client
 from zdynamo.messages import (
@@ -31,6 +32,7 @@ class Lister:
     random: Random
     limit: int = 7
     prefix: bytes = b""
+    r: int = 0
     keys: list[bytes] = field(default_factory=list)
     over: bool = False
 
@@ -57,7 +59,7 @@ class Lister:
         def ask() -> None:
             if not turned:
                 request = self.random.getrandbits(128).to_bytes(16, "big")
-                wanted = ListKeys(request, "", 250, "default", partition, self.prefix, after, self.limit)
+                wanted = ListKeys(request, "", 250, "default", partition, self.prefix, after, self.limit, self.r)
                 self.simulation.request(self.random.choice(NAMES), wanted, answered)
                 self.simulation.at(self.simulation.time_ms + RETRY_MS, ask)
 
@@ -137,6 +139,54 @@ def test_a_stale_replica_does_not_bring_deleted_keys_into_the_list(seed: int) ->
     simulation.start(stale)
     simulation.run_until(lambda: simulation.all_see(NAMES), 5_000)
     lister = Lister(simulation, random)
+    lister.start()
+    simulation.run_until(lambda: lister.over)
+
+    assert sorted(lister.keys) == sorted(set(keys) - gone)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_expired_keys_are_not_listed_though_a_replica_holds_what_was_there_before(seed: int) -> None:
+    simulation, random = faulty_cluster(seed)
+    simulation.network.heal()
+    client = Client(simulation, NAMES, random)
+    keys = [b"key-%03d" % number for number in range(60)]
+    assert put_all(simulation, client, keys) == set(keys)
+    stale = random.choice(NAMES)
+    simulation.kill(stale)
+    simulation.run_until(lambda: simulation.all_see([stale], "down"), 5_000)
+    others = [name for name in NAMES if name != stale]
+
+    short, long = keys[:20], keys[20:40]
+    for key in short + long:
+        put(simulation, random.choice(others), key, b"briefly", ttl_ms=1_000 if key in short else 600_000)
+    simulation.start(stale)
+    simulation.run_until(lambda: simulation.all_see(NAMES), 5_000)
+    simulation.run(1_000)
+    lister = Lister(simulation, random)
+    lister.start()
+    simulation.run_until(lambda: lister.over)
+
+    assert sorted(lister.keys) == keys[20:]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("r", [1, 2])
+def test_a_lost_disk_hides_no_key_from_the_list(seed: int, r: int) -> None:
+    simulation, random = faulty_cluster(seed)
+    simulation.network.heal()
+    client = Client(simulation, NAMES, random)
+    keys = [b"key-%03d" % number for number in range(100)]
+    lost = random.choice(NAMES)
+    assert put_all(simulation, client, keys) == set(keys)
+    simulation.kill(lost)
+    simulation.run_until(lambda: simulation.all_see([lost], "down"), 5_000)
+    gone = set(random.sample(keys, 40))
+    assert delete_all(simulation, client, sorted(gone)) == gone
+
+    simulation.lose_disk(lost)
+    simulation.start(lost, *(name for name in NAMES if name != lost))
+    lister = Lister(simulation, random, r=r)
     lister.start()
     simulation.run_until(lambda: lister.over)
 
