@@ -116,6 +116,7 @@ class ScriptedNode:
         self.holds: Callable[[ClientRequest], bool] = lambda _: (
             False
         )  # whether a request has to wait, asked again and again
+        self.saw_frame: Callable[[list[ClientRequest]], None] = lambda _: None
         self.received: list[ClientRequest] = []
         self._router = (context or self._own_context).socket(zmq.ROUTER)
         self._router.linger = 0
@@ -149,6 +150,7 @@ class ScriptedNode:
             if self._router.poll(POLL_MS):
                 client, frame = self._router.recv_multipart()
                 requests = codec.decode_requests(frame)
+                self.saw_frame(requests)
                 self.received += requests
                 waiting += [(client, request) for request in requests]
             held = [(client, request) for client, request in waiting if self.holds(request)]

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import zmq
 
@@ -14,7 +14,7 @@ from zdynamo.client.doors import Door, ForLoop
 from zdynamo.client.events import Outcome
 from zdynamo.client.io_thread import IoThread, One, Several
 from zdynamo.client.listing import Listing
-from zdynamo.client.many import Many
+from zdynamo.client.many import K, Many
 from zdynamo.client.outcomes import answer_of, changed_by, context_of, value_of
 from zdynamo.client.requests import UNSENT, make_delete, make_explain, make_get, make_put
 from zdynamo.client.sinks import Read, as_it_is
@@ -30,8 +30,6 @@ from zdynamo.messages import (
     NodeDescription,
     Topology,
 )
-
-K = TypeVar("K", bound=str | bytes)
 
 
 class AsyncClient(BaseClient):

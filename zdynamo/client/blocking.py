@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from zdynamo.client.base import DEFAULT_BUCKET, BaseClient, check_address
 from zdynamo.client.events import Outcome
 from zdynamo.client.listing import Listing
-from zdynamo.client.many import Many
+from zdynamo.client.many import K, Many
 from zdynamo.client.outcomes import answer_of, changed_by, context_of, value_of
 from zdynamo.client.requests import UNSENT, make_delete, make_explain, make_get, make_put
 from zdynamo.client.sinks import ForThread, Read, as_it_is
@@ -25,8 +25,6 @@ from zdynamo.messages import (
     NodeDescription,
     Topology,
 )
-
-K = TypeVar("K", bound=str | bytes)
 
 
 class Client(BaseClient):
