@@ -16,13 +16,14 @@ from support.deaths import (
     holding,
     keys_of,
     node_round,
+    pass_time,
     record_of,
     sibling,
     until_next_pass,
 )
 from support.nodes import CLUSTER, WALL_MS, LoneNode, request_id, sent, view
 
-from zdynamo.core.events import Effect, FromPeer, PeerUnreachable, Send, ViewChanged
+from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Send, ViewChanged
 from zdynamo.core.reaper import ANSWER_MS, BYTES_MAX, PACE_MS
 from zdynamo.core.tombstones import KEY as INDEX
 from zdynamo.core.witness import KEYS_MAX
@@ -255,15 +256,36 @@ def test_an_owner_that_answers_twice_counts_once() -> None:
     assert once == []
 
 
-def test_an_owner_far_behind_in_its_rounds_ends_the_pass() -> None:
+def test_a_leader_two_behind_another_owner_finds_out_that_it_holds_an_old_copy() -> None:
     node = holding((KEY, TOMBSTONE))
     ask = asked(node)
 
-    node.hears("b", held_by(ask, round=5))
-    last = node.hears("c", held_by(ask, round=5))
+    effects = node.hears("b", held_by(ask, round=2))
 
-    assert sent(last, BeginRound) == []
-    assert waits(node) == "a is behind the others"
+    assert [effect.name for effect in effects if isinstance(effect, Noted)] == ["partition.set_aside"]
+    assert node.hears("c", held_by(ask)) == []
+    assert waits(node) == "a is unsettled"
+
+
+def test_an_owner_far_behind_in_its_rounds_ends_the_pass() -> None:
+    node = holding((KEY, TOMBSTONE))
+    node.node._state.rounds.raise_to(PARTITION, 5)
+    ask = asked(node)
+
+    node.hears("b", held_by(ask, round=5))
+    last = node.hears("c", held_by(ask, round=3))
+
+    assert last == []
+    assert waits(node) == "c is behind the others"
+
+
+def test_a_clock_that_jumps_ahead_removes_nothing_that_has_not_expired() -> None:
+    node = holding((KEY, EXPIRING))
+    node.wall_ms += 3_600_000
+
+    effects = until_next_pass(node, 30_000)
+
+    assert effects == []
 
 
 def test_what_somebody_has_kept_stays_with_the_leader() -> None:
@@ -390,7 +412,7 @@ def test_a_look_loads_so_many_bytes_at_most() -> None:
     keys = keys_of(3)
     large = record_of(replace(sibling(2, expires_ms=EXPIRES_MS), value=bytes(BYTES_MAX)))
     node = holding(*((key, large) for key in keys))
-    node.wall_ms = EXPIRES_MS + LIMITS.clock_skew_ms
+    pass_time(node, EXPIRES_MS + LIMITS.clock_skew_ms - node.wall_ms)
 
     assert [item[0] for item in asked(node).items] == keys[:1]
 

@@ -15,10 +15,11 @@ from support.deaths import (
     holding,
     keys_of,
     node_round,
+    pass_time,
 )
-from support.nodes import PARTITIONS, LoneNode, view
+from support.nodes import PARTITIONS, LoneNode, sent, view
 
-from zdynamo.core.events import Send, ViewChanged
+from zdynamo.core.events import Noted, Send, ViewChanged
 from zdynamo.core.tombstones import KEY as INDEX
 from zdynamo.core.witness import KEYS_MAX, OLD_COPY, RESTARTED
 from zdynamo.messages import BeginRound, PeerMessage, Reap, ReapAsk, Reaped, ReapHeld, RoundBegun, StoreReplica
@@ -61,7 +62,7 @@ def test_an_owner_whose_clock_is_not_past_the_expiry_does_not_call_it_dead() -> 
 
     answers = []
     for ahead_ms in (-1, 0):
-        node.wall_ms = EXPIRES_MS + LIMITS.clock_skew_ms + ahead_ms
+        pass_time(node, EXPIRES_MS + LIMITS.clock_skew_ms + ahead_ms - node.wall_ms)
         answers.append(says(node, ask))
 
     assert answers == [ReapHeld(7, PARTITION, 0, "", (0,)), ReapHeld(7, PARTITION, 0, "", ())]
@@ -70,12 +71,11 @@ def test_an_owner_whose_clock_is_not_past_the_expiry_does_not_call_it_dead() -> 
 def test_an_expired_value_is_removed_only_when_it_is_past_its_expiry_here() -> None:
     node = holding((KEY, EXPIRING))
     item = (KEY, digest(EXPIRING))
-    node.wall_ms = EXPIRES_MS + LIMITS.clock_skew_ms
+    pass_time(node, EXPIRES_MS + LIMITS.clock_skew_ms - 1 - node.wall_ms)
     in_round(2, node)
 
-    node.wall_ms -= 1
     early = says(node, Reap(7, PARTITION, 2, (item,)))
-    node.wall_ms += 1
+    pass_time(node, 1)
     late = says(node, Reap(7, PARTITION, 2, (item,)))
 
     assert (early, late) == (Reaped(7, PARTITION, (0,)), Reaped(7, PARTITION, ()))
@@ -170,11 +170,25 @@ def test_two_leaders_may_lead_at_a_time() -> None:
     assert begun == [RoundBegun(7, PARTITION, 1, ""), RoundBegun(9, PARTITION, 1, "")]
 
 
-def test_an_owner_far_behind_the_leader_says_that_it_holds_an_old_copy() -> None:
+def test_an_owner_one_behind_the_leader_takes_part() -> None:
     node = holding((KEY, TOMBSTONE))
 
-    assert says(node, ReapAsk(7, PARTITION, 2, (ITEM,))) == ReapHeld(7, PARTITION, 0, OLD_COPY, ())
     assert says(node, ReapAsk(7, PARTITION, 1, (ITEM,))) == ReapHeld(7, PARTITION, 0, "", ())
+
+
+def test_an_owner_two_behind_the_leader_finds_out_that_it_holds_an_old_copy() -> None:
+    node = holding((KEY, TOMBSTONE))
+
+    effects = node.hears("b", ReapAsk(7, PARTITION, 2, (ITEM,)))
+
+    assert sent(effects, ReapHeld) == [("b", ReapHeld(7, PARTITION, 2, "is unsettled", ()))]
+    assert [effect.name for effect in effects if isinstance(effect, Noted)] == ["partition.set_aside"]
+
+
+def test_a_round_that_no_owner_can_be_in_is_not_believed() -> None:
+    node = holding((KEY, TOMBSTONE))
+
+    assert says(node, ReapAsk(7, PARTITION, 2**63, (ITEM,))) == ReapHeld(7, PARTITION, 0, OLD_COPY, ())
 
 
 @pytest.mark.parametrize(

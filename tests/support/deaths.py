@@ -67,6 +67,11 @@ def node_round(node: LoneNode, key: bytes = KEY) -> int:
     return node.node._state.rounds.of_key(key)
 
 
+def pass_time(node: LoneNode, ms: int) -> None:
+    node.monotonic_ms += ms
+    node.wall_ms += ms
+
+
 def until_next_pass(node: LoneNode, at_most_ms: int = 60_000) -> list[Effect]:
     """Let time pass until a tick has effects. What they are; [] if there are none in that time."""
     end_ms = node.monotonic_ms + at_most_ms
@@ -74,9 +79,7 @@ def until_next_pass(node: LoneNode, at_most_ms: int = 60_000) -> list[Effect]:
         due_ms = node.node.next_due_ms
         if due_ms is None or due_ms > end_ms:
             return []
-        passed_ms = max(0, due_ms - node.monotonic_ms)
-        node.monotonic_ms += passed_ms
-        node.wall_ms += passed_ms
+        pass_time(node, max(0, due_ms - node.monotonic_ms))
         effects = node.step(Tick())
         if effects:
             return effects

@@ -20,11 +20,12 @@ from zdynamo.core.record import decode_record
 from zdynamo.core.state import State
 from zdynamo.core.tombstones import is_dead
 from zdynamo.core.turns import Turn, Turns
-from zdynamo.core.witness import KEYS_MAX, Item, Witness, remove, safe_wall_ms
+from zdynamo.core.witness import KEYS_MAX, Item, Witness, leads, remove, safe_wall_ms
 from zdynamo.messages import BeginRound, NodeId, Reap, ReapAsk, Reaped, ReapHeld, RoundBegun
-from zdynamo.partition import partition_of_storage_key
+from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
 
 Heal = Callable[[bytes, Placement, Now], list[Effect]]  # make all owners of a storage key hold the same
+HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # an owner has told its round of a key's partition
 Blocker = Callable[[int, Placement], str]  # what keeps this node from removing anything of a partition; "": nothing
 
 PACE_MS = 250  # between two passes, or looks through the index, of one node: a pass costs each owner two fsyncs
@@ -53,9 +54,10 @@ class Pass(Struct, kw_only=True):
 class Reaper:
     """The passes that this node leads, one at a time, and its part in those of others."""
 
-    def __init__(self, state: State, *, heal: Heal, random: Randomness) -> None:
+    def __init__(self, state: State, *, heal: Heal, heard_round: HeardRound, random: Randomness) -> None:
         self._state = state
         self._heal = heal
+        self._heard_round = heard_round
         self._random = random
         self._turns = Turns()
         self._pass: Pass | None = None
@@ -110,12 +112,13 @@ class Reaper:
         self._witness.forget()
 
     def asked(self, sender: NodeId, message: ReapAsk, placement: Placement, now: Now) -> list[Effect]:
-        effects = self._witness.asked(sender, message, placement, now)
-        if effects and self._turns.of(message.partition) is not None:
+        heard = self._heard(sender, message.partition, message.round, placement)
+        answer = self._witness.asked(sender, message, placement, now)
+        if answer and self._turns.of(message.partition) is not None:
             rest_ms = self._rest_ms(message.partition, placement)
             turn = self._turns.set(message.partition, now.monotonic_ms + rest_ms)
             turn.reason = f"{placement.name_of(sender)} has asked the owners for proof"
-        return effects
+        return heard + answer
 
     def begin_round(self, sender: NodeId, message: BeginRound, placement: Placement, now: Now) -> list[Effect]:
         return self._witness.begin_round(sender, message, placement, now)
@@ -124,9 +127,10 @@ class Reaper:
         return self._witness.reap(sender, message, placement, now)
 
     def held(self, sender: NodeId, message: ReapHeld, placement: Placement, now: Now) -> list[Effect]:
+        heard = self._heard(sender, message.partition, message.round, placement)
         led = self._answered("ask", sender, message, placement, now)
         if led is None:
-            return []
+            return heard
         if message.blocked:
             return self._fail(led, f"{placement.name_of(sender)} {message.blocked}", placement, now)
         led.waiting.remove(sender)
@@ -290,6 +294,12 @@ class Reaper:
             turn.reason = reason
             self._rest(led.partition, turn, placement, now)
         return []
+
+    def _heard(self, sender: NodeId, partition: int, round: int, placement: Placement) -> list[Effect]:
+        """Whoever hears a round far above its own holds an old copy, and finds out here if nothing else is said."""
+        if not leads(sender, partition, placement):
+            return []
+        return self._heard_round(sender, partition.to_bytes(PREFIX_BYTES, "big"), round, placement)
 
     # Whose turn it is
 

@@ -111,4 +111,4 @@ def holds(state: State, partition: int, item: Item, now: Now) -> bool:
 
 def safe_wall_ms(state: State, now: Now) -> int:
     """What has expired by that time is expired by everybody's clock."""
-    return now.wall_ms - state.limits.clock_skew_ms
+    return state.clock.wall_ms(now) - state.limits.clock_skew_ms
