@@ -117,6 +117,8 @@ class Pulls:
             self._state.aside.moving[partition] = b""
             self._fresh.add(partition)
             self._partitions.keep(partition)
+        if self._asked is not None and self._asked.partition == partition:
+            self._asked = None  # whatever comes, it will be asked again
         self._look(0)
         self._counters["partitions.set_aside"] += 1
         if known:

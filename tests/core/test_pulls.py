@@ -1,0 +1,543 @@
+"""Pulling partitions: whom an unsettled owner asks, what it takes, and when it is settled again."""
+
+from collections.abc import Callable
+
+import pytest
+from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
+
+from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
+from zdynamo.core.pages import PAGE_RECORDS_MAX
+from zdynamo.core.pulls import AGAIN_MS, ANSWER_MS, PAGE_BYTES
+from zdynamo.core.record import Clock, Record, Sibling, encode_record
+from zdynamo.core.settings import NodeLimits
+from zdynamo.messages import (
+    Absent,
+    DescribeNode,
+    FetchReplica,
+    Found,
+    Frame,
+    Get,
+    Page,
+    PullPage,
+    Put,
+    QuorumNotMet,
+    ReplicaFetched,
+    ReplicaRefused,
+    ReplicaStored,
+    StoreReplica,
+    View,
+)
+from zdynamo.partition import partition_of_storage_key, storage_key
+from zdynamo.storage.memory import MemoryStore
+
+Records = tuple[tuple[bytes, bytes], ...]
+
+
+def record(value: bytes, actor: int = 7, *, ahead_ms: int = 0) -> bytes:
+    dot = (actor, 1, 1)
+    time = (WALL_MS + ahead_ms) << 16
+    return encode_record(Record(Clock((dot,)), (Sibling(dot, time, 0, False, "", value, request_id(actor)),)))
+
+
+def keys_in(partition: int, count: int) -> list[bytes]:
+    """Storage keys of one partition, in order."""
+    found = []
+    number = 0
+    while len(found) < count:
+        key = storage_key(b"default", b"%d" % number, PARTITIONS)
+        number += 1
+        if partition_of_storage_key(key) == partition:
+            found.append(key)
+    return sorted(found)
+
+
+class Puller(LoneNode):
+    """A node that took over the place of a member, and whose peers give what the test says."""
+
+    def __init__(
+        self, seen: View | None = None, *, store: MemoryStore | None = None, limits: NodeLimits | None = None
+    ) -> None:
+        super().__init__(seen or view(took_over=True), store=store, limits=limits)
+        self.asked_for: tuple[str, PullPage] | None = None
+        self.effects = self.tick()
+
+    def follow(self, effects: list[Effect]) -> list[Effect]:
+        """Keep in mind which page is on its way."""
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.message, PullPage):
+                self.asked_for = (effect.to, effect.message)
+        return effects
+
+    def tick(self, after_ms: int = 0) -> list[Effect]:
+        self.monotonic_ms += after_ms
+        self.wall_ms += after_ms
+        due_ms = self.node.next_due_ms
+        if due_ms is None or due_ms > self.monotonic_ms:
+            return []
+        return self.follow(self.step(Tick()))
+
+    def gets(self, records: Records = (), *, settled: bool = True, round: int = 0, last: bool = True) -> list[Effect]:
+        """The page that was asked for comes."""
+        assert self.asked_for is not None
+        (peer, asked), self.asked_for = self.asked_for, None
+        return self.follow(self.hears(peer, Page(asked.request, asked.partition, settled, round, records, last)))
+
+    def gets_all(self, peer_gives: Callable[[str, PullPage], Page] | None = None) -> list[Effect]:
+        """Whatever it asks for comes, until all is settled."""
+        effects: list[Effect] = []
+        for _ in range(10_000):
+            if self.asked_for is not None and peer_gives is not None:
+                (peer, asked), self.asked_for = self.asked_for, None
+                effects += self.follow(self.hears(peer, peer_gives(peer, asked)))
+            elif self.asked_for is not None:
+                effects += self.gets()
+            elif not self.unsettled:
+                return effects
+            else:
+                effects += self.tick(max(0, (self.node.next_due_ms or 0) - self.monotonic_ms))
+        raise AssertionError("it does not come to an end")
+
+    @property
+    def unsettled(self) -> list[int]:
+        partitions = self.node._state.partitions
+        return [partition for partition in range(PARTITIONS) if not partitions.is_settled(partition)]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        (described,) = answers(self.asked(DescribeNode(request_id(99), "")))
+        return described.notices  # type: ignore[union-attr, no-any-return]
+
+    def settled_of(self, key: bytes) -> ReplicaFetched:
+        ((_, fetched),) = sent(self.hears("b", FetchReplica(5, 1000, (), key)), ReplicaFetched)
+        assert isinstance(fetched, ReplicaFetched)
+        return fetched
+
+
+def names_noted(effects: list[Effect]) -> list[str]:
+    return [effect.name for effect in effects if isinstance(effect, Noted)]
+
+
+def pulls_of(effects: list[Effect]) -> list[tuple[str, PullPage]]:
+    return sent(effects, PullPage)  # type: ignore[return-value]
+
+
+def test_one_page_is_asked_for_at_a_time() -> None:
+    node = Puller()
+
+    assert [(to, asked.partition, asked.after, asked.bytes_max) for to, asked in pulls_of(node.effects)] == [
+        ("b", 0, b"", PAGE_BYTES)
+    ]
+    assert node.tick(10) == []
+
+
+def test_the_next_page_begins_behind_the_last() -> None:
+    node = Puller()
+    first, second, third = keys_in(0, 3)
+
+    effects = node.gets(((first, record(b"1")), (second, record(b"2"))), last=False)
+
+    assert [(to, asked.partition, asked.after) for to, asked in pulls_of(effects)] == [("b", 0, second)]
+    assert node.store.get(first) is not None
+    assert node.store.get(third) is None
+
+
+def test_what_is_given_is_merged_with_what_was_written_meanwhile() -> None:
+    node = Puller()
+    (key,) = keys_in(0, 1)
+    node.hears("c", StoreReplica(1, 1000, (), 0, key, record(b"new", actor=8)))
+
+    node.gets(((key, record(b"old", actor=7)),))
+
+    assert {sibling.value for sibling in node.node._state.replica.load(key).record.siblings} == {b"new", b"old"}
+
+
+def test_a_partition_is_settled_when_n_minus_w_plus_1_others_have_given_it() -> None:
+    node = Puller()
+    (key,) = keys_in(0, 1)
+
+    node.gets()
+    after_one = node.settled_of(key).settled
+    effects = node.gets()
+
+    assert not after_one
+    assert node.settled_of(key).settled
+    assert [(to, asked.partition) for to, asked in pulls_of(effects)] == [("b", 1)]
+
+
+def test_with_w_3_one_other_is_enough() -> None:
+    node = Puller(limits=NodeLimits(w=3))
+
+    node.gets()
+
+    assert 0 not in node.unsettled
+
+
+def test_all_is_settled_in_the_end_and_absent_keys_are_answered_again() -> None:
+    node = Puller()
+
+    effects = node.gets_all()
+    asked = node.asked(Get(request_id(1), "", 1000, "default", b"nothing"))
+    ((_, fetch), _) = sent(asked, FetchReplica)
+    answered = node.hears("b", ReplicaFetched(fetch.request, True, 0, b""))  # type: ignore[attr-defined]
+
+    assert names_noted(effects) == ["partitions.settled"]
+    assert [type(answer) for answer in answers(answered)] == [Absent]
+    assert node.notices == ()
+
+
+def test_until_then_an_absent_key_is_not_answered_by_its_word() -> None:
+    node = Puller()
+
+    asked = node.asked(Get(request_id(1), "", 1000, "default", b"nothing"))
+    ((_, fetch), _) = sent(asked, FetchReplica)
+    for peer in "bc":
+        last = node.hears(peer, ReplicaFetched(fetch.request, peer == "b", 0, b""))  # type: ignore[attr-defined]
+
+    assert [type(answer) for answer in answers(last)] == [QuorumNotMet]
+
+
+def test_owners_that_are_in_doubt_themselves_settle_it_only_loudly() -> None:
+    node = Puller()
+
+    effects = node.gets_all(lambda peer, asked: Page(asked.request, asked.partition, peer == "b", 0, (), last=True))
+
+    assert node.unsettled == []
+    assert names_noted(effects) == ["partitions.settled", "partitions.settled_unproven"]
+    assert "settled on the word of too few owners" in node.notices[0]
+
+
+def test_an_owner_that_comes_into_doubt_midway_does_not_count_as_sure() -> None:
+    node = Puller()
+    first, second = keys_in(0, 2)
+
+    node.gets(((first, record(b"1")),), last=False, settled=False)
+    node.gets(((second, record(b"2")),), last=True, settled=True)
+
+    assert not node.node._state.partitions.doubts[0].given["b"].sure
+
+
+def test_alone_it_is_settled_at_once_and_loudly() -> None:
+    node = Puller(view(others="", layout="a", took_over=True))
+
+    assert node.unsettled == []
+    assert names_noted(node.effects) == ["partitions.settled", "partitions.settled_unproven"]
+
+
+def test_owners_that_are_down_are_waited_for_without_a_busy_loop() -> None:
+    node = Puller(view(took_over=True, down="bc"))
+
+    assert node.effects == []
+    assert node.node.next_due_ms is None
+    assert "waiting for b, c" in node.notices[1]
+
+    node.step(ViewChanged(view(number=2, took_over=True, down="c")))
+
+    assert [to for to, _ in pulls_of(node.tick())] == ["b"]
+
+
+def test_an_owner_that_does_not_answer_is_left_alone_for_a_while() -> None:
+    node = Puller()
+
+    silent = node.tick(ANSWER_MS)
+    node.step(ViewChanged(view(number=2, took_over=True, down="c")))
+    nobody = node.tick()
+    again = node.tick(AGAIN_MS)
+
+    assert [to for to, _ in pulls_of(silent)] == ["c"]
+    assert nobody == []
+    assert [to for to, _ in pulls_of(again)] == ["b"]
+
+
+def test_a_restarted_node_goes_on_where_it_was() -> None:
+    node = Puller()
+    node.gets()
+    node.gets()
+    first, second = keys_in(1, 2)
+    node.gets(((first, record(b"1")), (second, record(b"2"))), last=False)
+
+    again = Puller(view(number=1), store=node.store)
+
+    assert again.unsettled == list(range(1, PARTITIONS))
+    assert [(asked.partition, asked.after) for _, asked in pulls_of(again.effects)] == [(1, second)]
+
+
+def test_a_page_that_nobody_asked_for_is_not_taken() -> None:
+    node = Puller()
+    (key,) = keys_in(0, 1)
+    assert node.asked_for is not None
+    request = node.asked_for[1].request
+
+    for peer, number, partition in (("c", request, 0), ("b", request + 1, 0), ("b", request, 1), ("b", request, -1)):
+        node.hears(peer, Page(number, partition, True, 0, ((key, record(b"v")),), last=True))
+
+    assert node.store.get(key) is None
+    assert len(node.unsettled) == PARTITIONS
+
+
+def test_keys_that_do_not_belong_there_are_not_taken_and_whoever_gives_them_is_not_sure() -> None:
+    node = Puller()
+    (inside,), (outside,) = keys_in(0, 1), keys_in(1, 1)
+    garbage = ((outside, record(b"v")), (b"\0\0", record(b"v")), (b"\0\0\x01bx", record(b"v")), (b"", b""))
+
+    node.gets((*garbage, (inside, b"garbage")))
+
+    assert [key for key, _ in node.store.scan(b"", b"\x80")] == []
+    assert not node.node._state.partitions.doubts[0].given["b"].sure
+
+
+def test_a_page_without_records_and_without_an_end_is_asked_for_again_later() -> None:
+    node = Puller()
+
+    effects = node.gets(last=False)
+
+    assert [to for to, _ in pulls_of(effects)] == ["c"]
+    assert not node.node._state.partitions.doubts[0].given["b"].whole
+
+
+def test_records_from_the_future_are_asked_for_again_later() -> None:
+    """Or the partition would be settled without them."""
+    node = Puller()
+    first, second = keys_in(0, 2)
+
+    effects = node.gets(((first, record(b"1")), (second, record(b"2", ahead_ms=3_600_000))))
+
+    assert names_noted(effects) == ["pull.refused"]
+    assert node.node._state.partitions.doubts[0].given["b"].after == first
+    assert not node.node._state.partitions.doubts[0].given["b"].whole
+
+
+def test_pulling_is_throttled() -> None:
+    node = Puller(limits=NodeLimits(pull_bytes_per_s=100_000))
+    (key,) = keys_in(0, 1)
+
+    at_once = node.gets(((key, record(b"x" * 50_000)),), last=False)
+
+    assert pulls_of(at_once) == []
+    assert pulls_of(node.tick(500)) == []
+    assert [asked.after for _, asked in pulls_of(node.tick(100))] == [key]
+
+
+def test_a_round_is_learnt_from_whoever_gives() -> None:
+    node = Puller()
+
+    node.gets(round=1)
+
+    assert node.node._state.rounds.of(0) == 1
+
+
+def test_an_old_copy_is_not_pulled() -> None:
+    node = Puller()
+    (key,) = keys_in(0, 1)
+    node.hears("c", StoreReplica(1, 1000, (), 5, key, record(b"new")))
+
+    node.tick()
+    node.tick()
+    node.gets(((key, record(b"removed since", actor=9)),), round=3)
+
+    assert {sibling.value for sibling in node.node._state.replica.load(key).record.siblings} == {b"new"}
+    assert not node.node._state.partitions.doubts[0].given["b"].whole
+
+
+# Giving
+
+
+def giver(*keys: bytes, value: bytes = b"v") -> LoneNode:
+    node = LoneNode()
+    for key in keys:
+        node.hears("b", StoreReplica(1, 1000, (), 0, key, record(value)))
+    return node
+
+
+def page_of(node: LoneNode, message: PullPage, peer: str = "b") -> Page | None:
+    pages = sent(node.hears(peer, message), Page)
+    return pages[0][1] if pages else None  # type: ignore[return-value]
+
+
+def test_a_page_has_the_records_of_one_partition_in_order() -> None:
+    first, second, third = keys_in(3, 3)
+    node = giver(third, first, second, *keys_in(2, 2), *keys_in(4, 2))
+
+    page = page_of(node, PullPage(9, 3, first, PAGE_BYTES))
+
+    assert page == Page(9, 3, True, 0, ((second, record(b"v")), (third, record(b"v"))), last=True)
+
+
+def test_a_page_ends_at_the_bytes_asked_for_and_one_record_may_be_larger() -> None:
+    keys = keys_in(3, 3)
+    node = giver(*keys, value=b"x" * 1000)
+
+    page = page_of(node, PullPage(9, 3, b"", 10))
+
+    assert page is not None
+    assert [key for key, _ in page.records] == keys[:1]
+    assert not page.last
+
+
+def test_a_page_has_so_many_records_at_most() -> None:
+    node = giver(*keys_in(3, PAGE_RECORDS_MAX + 1))
+
+    page = page_of(node, PullPage(9, 3, b"", PAGE_BYTES))
+
+    assert page is not None
+    assert len(page.records) == PAGE_RECORDS_MAX
+    assert not page.last
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        PullPage(1, PARTITIONS, b"", 10),
+        PullPage(1, -1, b"", 10),
+        PullPage(1, 3, b"\xff\xffcounter", 10),
+        PullPage(1, 3, b"\0", 10),
+        PullPage(1, 2**40, b"", 10, 2**63),
+    ],
+)
+def test_nothing_is_given_to_senseless_questions(message: PullPage) -> None:
+    assert page_of(giver(*keys_in(3, 1)), message) is None
+
+
+def test_a_node_that_does_not_own_the_partition_gives_nothing() -> None:
+    node = LoneNode(view(layout="bcd", others="bcd"))
+
+    assert page_of(node, PullPage(1, 3, b"", PAGE_BYTES)) is None
+
+
+def test_an_unsettled_owner_says_so_in_what_it_gives() -> None:
+    page = page_of(LoneNode(view(took_over=True)), PullPage(1, 3, b"", PAGE_BYTES))
+
+    assert page is not None
+    assert not page.settled
+
+
+# Old copies of a partition
+
+
+OLD, NEW = keys_in(0, 2)
+
+
+def old_copy() -> Puller:
+    """A settled node that holds a value which the others have removed: they are in round 5."""
+    node = Puller(view())
+    node.hears("b", StoreReplica(1, 1000, (), 0, OLD, record(b"removed since")))
+    return node
+
+
+def given(node: Puller, records: Records, *, settled: bool = True) -> None:
+    """The others give partition 0, in round 5, as often as they are asked."""
+    node.gets_all(lambda _, asked: Page(asked.request, asked.partition, settled, 5, records, last=True))
+
+
+def test_an_owner_two_rounds_behind_knows_nothing_of_the_partition_any_more() -> None:
+    node = old_copy()
+
+    effects = node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    assert names_noted(effects) == ["partition.set_aside"]
+    assert sent(effects, ReplicaStored) == [("b", ReplicaStored(2))]
+    assert node.settled_of(OLD) == ReplicaFetched(5, False, 5, b"")
+    assert node.settled_of(NEW) == ReplicaFetched(5, False, 5, record(b"new", actor=8))
+    assert node.unsettled == [0]
+
+
+def test_one_round_behind_is_no_old_copy() -> None:
+    node = old_copy()
+
+    node.hears("b", StoreReplica(2, 1000, (), 1, NEW, record(b"new", actor=8)))
+
+    assert node.unsettled == []
+    assert node.settled_of(OLD).record == record(b"removed since")
+
+
+def test_only_owners_are_believed_to_be_ahead() -> None:
+    node = Puller(view(others="bcd", layout="abc"))
+
+    node.hears("d", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    assert node.unsettled == []
+
+
+def test_what_was_removed_elsewhere_does_not_come_back_from_an_old_copy() -> None:
+    node = old_copy()
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    given(node, ((NEW, record(b"new", actor=8)),))
+
+    assert node.unsettled == []
+    assert node.settled_of(OLD) == ReplicaFetched(5, True, 5, b"")
+    assert node.settled_of(NEW).record == record(b"new", actor=8)
+    assert [key for key, _ in node.store.scan(b"\xff\xffaside", b"\xff\xffasidf")] == []
+
+
+def test_where_nobody_else_is_sure_an_old_copy_comes_back_and_the_node_says_so() -> None:
+    node = old_copy()
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    given(node, (), settled=False)
+
+    assert node.settled_of(OLD).record == record(b"removed since")
+    assert node.settled_of(NEW).record == record(b"new", actor=8)
+    assert "removed ones be back" in node.notices[0]
+
+
+def test_an_old_copy_is_found_by_a_page_a_question_and_a_refusal() -> None:
+    by_page, by_question, by_refusal = Puller(), old_copy(), old_copy()
+
+    by_page.gets(round=5)
+    by_question.hears("b", PullPage(1, 0, b"", PAGE_BYTES, 5))
+    name = next(b"%d" % at for at in range(999) if partition_of_storage_key(by_refusal.key(b"%d" % at)) == 0)
+    effects = by_refusal.asked(Put(request_id(1), "", 1000, "default", name, b"mine", ""))
+    ((_, store), _) = sent(effects, StoreReplica)
+    by_refusal.hears("b", ReplicaRefused(store.request, "stale round", 5))  # type: ignore[attr-defined]
+
+    for node in (by_page, by_question, by_refusal):
+        assert node.node._state.rounds.of(0) == 5
+        assert 0 in node.unsettled
+        assert node.node._state.partitions.doubts[0].aside == "moving"
+
+
+def test_what_this_process_has_written_itself_is_not_set_aside() -> None:
+    node = old_copy()
+    put = Put(request_id(1), "", 1000, "default", OLD[10:], b"mine", "", attempt=2, w=1)
+    assert node.key(OLD[10:]) == OLD
+    node.asked(put)
+
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+    given(node, ())
+    found = answers(node.asked(Get(request_id(2), "", 1000, "default", OLD[10:], r=1)))[0]
+
+    assert isinstance(found, Found)
+    assert [sibling.value for sibling in found.siblings] == [b"mine"]
+
+
+def test_setting_aside_goes_on_after_a_restart() -> None:
+    node = old_copy()
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    again = Puller(view(), store=node.store)
+
+    assert again.settled_of(OLD) == ReplicaFetched(5, False, 5, b"")
+    given(again, ())
+    assert again.settled_of(OLD) == ReplicaFetched(5, True, 5, b"")
+
+
+def test_while_an_old_copy_is_on_its_way_out_of_sight_nothing_of_it_is_given() -> None:
+    node = old_copy()
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    assert page_of(node, PullPage(7, 0, b"", PAGE_BYTES, 5)) == Page(7, 0, False, 5, (), last=False)
+
+
+def test_what_a_failed_commit_has_lost_is_pulled_again() -> None:
+    node = Puller()
+    node.gets()
+    assert node.asked_for is not None
+    peer, asked = node.asked_for
+    page = Page(asked.request, 0, True, 0, (), last=True)
+
+    effects = node.node.step(FromPeer(Frame(CLUSTER, peer, 1, "a", 1, (page,))), node.now)
+    node.store._staged.clear()
+    node.node.abandon(effects, surely_nothing=True)
+
+    assert 0 in node.unsettled
+    assert [(to, asked.partition) for to, asked in pulls_of([*node.tick(), *node.tick()])] == [("c", 0)]
