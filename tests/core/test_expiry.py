@@ -1,0 +1,132 @@
+"""Expiry: inside the record, absent for readers at once."""
+
+import pytest
+from support.nodes import WALL_MS, LoneNode, answers, request_id, sent
+
+from zdynamo.core.context import decode_context
+from zdynamo.core.record import covers, decode_record
+from zdynamo.core.tombstones import is_dead
+from zdynamo.messages import Absent, Bucket, Delete, Done, Found, Get, Put, StoreReplica
+
+SHORT = Bucket("short", expiry_ms=1000)
+
+
+def put(number: int, value: bytes = b"v", bucket: str = "default", **fields: object) -> Put:
+    return Put(request_id(number), "", 1000, bucket, b"k", value, "", w=1, **fields)  # type: ignore[arg-type]
+
+
+def get(number: int = 99, bucket: str = "default") -> Get:
+    return Get(request_id(number), "", 1000, bucket, b"k", r=1)
+
+
+def expires_ms(effects: list[object]) -> list[int]:
+    record = decode_record(sent(effects, StoreReplica)[0][1].record)  # type: ignore[arg-type, attr-defined]
+    return [sibling.expires_ms for sibling in record.siblings]
+
+
+def pass_ms(node: LoneNode, ms: int) -> None:
+    node.monotonic_ms += ms
+    node.wall_ms += ms
+
+
+@pytest.mark.parametrize(
+    ("bucket", "ttl_ms", "expected"),
+    [
+        ("default", -1, 0),
+        ("default", 0, 0),
+        ("default", 500, WALL_MS + 500),
+        ("short", -1, WALL_MS + 1000),
+        ("short", 0, 0),
+        ("short", 2000, WALL_MS + 2000),
+    ],
+)
+def test_a_put_expires_as_it_says_or_else_as_its_bucket_says(bucket: str, ttl_ms: int, expected: int) -> None:
+    node = LoneNode(buckets=(SHORT,))
+
+    effects = node.asked(put(1, bucket=bucket, ttl_ms=ttl_ms))
+
+    assert expires_ms(effects) == [expected]  # type: ignore[arg-type]
+
+
+def test_a_value_is_there_until_it_expires_and_absent_from_then_on() -> None:
+    node = LoneNode()
+    node.asked(put(1, ttl_ms=500))
+
+    pass_ms(node, 499)
+    before = answers(node.asked(get()))
+    pass_ms(node, 1)
+    after = answers(node.asked(get()))
+
+    assert [type(answer) for answer in before + after] == [Found, Absent]
+
+
+def test_the_context_of_what_has_expired_covers_it() -> None:
+    node = LoneNode()
+    dot = decode_record(sent(node.asked(put(1, ttl_ms=500)), StoreReplica)[0][1].record).siblings[0].dot  # type: ignore[attr-defined]
+    pass_ms(node, 500)
+
+    (absent,) = answers(node.asked(get()))
+
+    assert covers(decode_context(absent.context), dot)  # type: ignore[union-attr]
+
+
+def test_an_expired_sibling_is_left_out_and_the_other_is_shown() -> None:
+    node = LoneNode()
+    (first,) = answers(node.asked(put(1, b"stays")))
+    node.asked(put(2, b"goes", attempt=2, ttl_ms=500))
+    assert isinstance(first, Done)
+
+    pass_ms(node, 500)
+    (found,) = answers(node.asked(get()))
+
+    assert [value.value for value in found.siblings] == [b"stays"]  # type: ignore[union-attr]
+
+
+def test_a_jump_of_the_wall_clock_ahead_lets_nothing_expire_at_once() -> None:
+    node = LoneNode()
+    node.asked(put(1, ttl_ms=60_000))
+
+    node.wall_ms += 3_600_000
+
+    assert [type(answer) for answer in answers(node.asked(get()))] == [Found]
+
+
+def test_a_put_during_a_jump_of_the_wall_clock_expires_in_its_own_time() -> None:
+    node = LoneNode()
+    node.wall_ms += 3_600_000
+
+    effects = node.asked(put(1, ttl_ms=500))
+
+    assert expires_ms(effects) == [WALL_MS + 500]  # type: ignore[arg-type]
+
+
+def test_a_delete_of_what_has_expired_writes_nothing_new() -> None:
+    node = LoneNode()
+    written = sent(node.asked(put(1, ttl_ms=500)), StoreReplica)[0][1]
+    pass_ms(node, 500)
+
+    effects = node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1, w=1))
+
+    (done,) = answers(effects)
+    assert isinstance(done, Done)
+    assert not done.changed
+    assert {message.record for _, message in sent(effects, StoreReplica)} == {written.record}  # type: ignore[attr-defined]
+
+
+def test_a_put_over_what_has_expired_replaces_it() -> None:
+    node = LoneNode()
+    node.asked(put(1, ttl_ms=500))
+    pass_ms(node, 500)
+
+    record = decode_record(sent(node.asked(put(2, b"new")), StoreReplica)[0][1].record)  # type: ignore[attr-defined]
+
+    assert [sibling.value for sibling in record.siblings] == [b"new"]
+    assert not is_dead(record, node.wall_ms)
+
+
+def test_a_retried_put_keeps_the_expiry_of_its_first_attempt() -> None:
+    node = LoneNode()
+    first = expires_ms(node.asked(put(1, ttl_ms=500)))  # type: ignore[arg-type]
+    pass_ms(node, 100)
+
+    assert expires_ms(node.asked(put(1, ttl_ms=500, attempt=2))) == first  # type: ignore[arg-type]
