@@ -4,13 +4,16 @@ import pytest
 from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
 from zdynamo import codec
+from zdynamo.core.context import encode_context
 from zdynamo.core.events import Effect, FromPeer, News, PeerUnreachable, Reply, Send, Tick, ViewChanged
 from zdynamo.core.forwards import HOPS_MAX, PATIENCE
+from zdynamo.core.record import NOTHING_SEEN
 from zdynamo.core.requests import HELD_MAX
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.messages import (
     Absent,
+    ConditionFailed,
     Delete,
     Done,
     Forward,
@@ -215,7 +218,7 @@ def test_a_get_before_any_data_is_absent_at_the_founder_and_decides_nothing() ->
 
     effects = node.asked(get())
 
-    assert effects == [Reply(b"client", Absent(request_id(1), b""))]
+    assert effects == [Reply(b"client", Absent(request_id(1), encode_context(NOTHING_SEEN)))]
 
 
 def test_the_first_put_asks_for_a_layout_once_and_all_that_wait_are_served_when_it_is_there() -> None:
@@ -347,3 +350,35 @@ def test_after_a_node_that_surely_did_nothing_the_next_gets_a_first_attempt() ->
     again = node.hears(first, Forwarded(forward.request, Refused(request_id(1), "stopping", retry=True)))
 
     assert [message.message.attempt for _, message in sent(again, Forward)] == [1]
+
+
+def test_a_condition_that_failed_at_the_only_node_asked_is_the_answer() -> None:
+    node, key = one_of_five()
+    ((owner, forward),) = forwards(node.asked(put(key=key, condition="absent")))
+
+    effects = node.hears(owner, Forwarded(forward.request, ConditionFailed(request_id(1), b"context")))
+
+    assert answers(effects) == [ConditionFailed(request_id(1), b"context")]
+    assert node.node.idle
+
+
+def test_a_condition_that_failed_after_an_attempt_that_may_have_been_written_leaves_the_outcome_unknown() -> None:
+    node, key = one_of_five()
+    ((first, _),) = forwards(node.asked(put(key=key, condition="absent")))
+    ((second, forward),) = forwards(node.step(PeerUnreachable(first)))
+
+    effects = node.hears(second, Forwarded(forward.request, ConditionFailed(request_id(1), b"context")))
+
+    assert answers(effects) == [OutcomeUnknown(request_id(1), 1, 0)]
+
+
+def test_a_condition_that_failed_because_a_slow_attempt_was_written_is_not_the_answer() -> None:
+    node, key = one_of_five()
+    ((first, _),) = forwards(node.asked(put(key=key, condition="absent")))
+    ((second, forward),) = forwards(after(node, PATIENCE_MS))
+
+    failed = node.hears(second, Forwarded(forward.request, ConditionFailed(request_id(1), b"context")))
+    done = node.hears(first, Forwarded(forward.request, Done(request_id(1), b"mine")))
+
+    assert failed == []
+    assert answers(done) == [Done(request_id(1), b"mine")]

@@ -10,6 +10,7 @@ import zmq
 
 from zdynamo import codec
 from zdynamo.config import (
+    BucketSettings,
     ClusterSettings,
     Config,
     LimitSettings,
@@ -121,7 +122,13 @@ class RawClient:
 
 
 def settings(
-    host: str, *seeds: str, min_members: int = 1, n: int = 3, limits: dict[str, int] | None = None, **quorum: int
+    host: str,
+    *seeds: str,
+    min_members: int = 1,
+    n: int = 3,
+    limits: dict[str, int] | None = None,
+    buckets: dict[str, BucketSettings] | None = None,
+    **quorum: int,
 ) -> Config:
     """A node with the memory store that founds at once if it has no seeds."""
     return Config(
@@ -131,6 +138,7 @@ def settings(
         storage=StorageSettings(engine="memory"),
         membership=MembershipSettings(listen_ms=0),
         limits=LimitSettings(**(limits or {})),
+        buckets=buckets or {},
     )
 
 

@@ -14,7 +14,7 @@ from zdynamo.partition import BUCKET_BYTES_MAX
 CONTEXT_BYTES_MAX = 2**20  # far above any clock: what is longer is no context
 COPIES_MAX = 255  # far above any N, which only the cluster knows
 DEADLINE_MS_MAX = 2**31
-TTL_MS_MAX = 100 * 365 * 86_400_000
+TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 BY_BUCKET = -1  # a value expires as its bucket says
 UNSENT = bytes(16)  # the core fills in the request id, as well as cluster and deadline
 
@@ -127,7 +127,7 @@ def check_deadline(deadline_ms: int) -> int:
 def check_ttl(ttl_ms: int) -> int:
     _check_int("ttl_ms", ttl_ms)
     if not 0 <= ttl_ms <= TTL_MS_MAX:
-        raise Refused(f"ttl_ms is {ttl_ms}: use 1 to {TTL_MS_MAX} (100 years), or 0 for a value that never expires")
+        raise Refused(f"ttl_ms is {ttl_ms}: use 1 to {TTL_MS_MAX}, or 0 for a value that never expires")
     return ttl_ms
 
 

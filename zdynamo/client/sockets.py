@@ -15,11 +15,11 @@ from zdynamo import codec
 from zdynamo.client.bell import Bell
 from zdynamo.client.events import Answered, Connected, Disconnected, Event
 from zdynamo.errors import Malformed
-from zdynamo.messages import ClientRequest, Put
+from zdynamo.messages import ClientRequest, Delete, Get, Put
 
 FRAME_BYTES = 2**20  # requests beyond go in the next frame
-REQUEST_BYTES = 512  # of a request without its key and value, about
-ANSWER_BYTES_MAX = 64 * 2**20  # above any legal frame; a node that sends more loses the connection
+REQUEST_BYTES = 512  # of a request without key, value and context, and more: few enough fit for a node to take them
+ANSWER_BYTES_MAX = 256 * 2**20  # above any legal frame; a node that sends more loses the connection
 FRAMES_AT_ONCE = 64  # read from one node before the others have their turn
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
@@ -180,7 +180,13 @@ def cut(messages: list[ClientRequest]) -> Iterator[list[ClientRequest]]:
     frame: list[ClientRequest] = []
     frame_bytes = 0
     for message in messages:
-        message_bytes = REQUEST_BYTES + (len(message.value) if isinstance(message, Put) else 0)
+        message_bytes = REQUEST_BYTES
+        if isinstance(message, Put):
+            message_bytes += len(message.key) + len(message.value) + len(message.context)
+        elif isinstance(message, Get):
+            message_bytes += len(message.key)
+        elif isinstance(message, Delete):
+            message_bytes += len(message.key) + len(message.context)
         if frame and frame_bytes + message_bytes > FRAME_BYTES:
             yield frame
             frame, frame_bytes = [], 0

@@ -337,7 +337,7 @@ class Requests:
         if not founding and not hops:
             return self._hand_on(origin, message, (constants.founder,), hops, due_ms, placement, now)
         if founding and isinstance(message, Get) and constants.min_members == 1 and not self._layout_wanted:
-            return [answer(origin, Absent(message.request, b""))]
+            return [answer(origin, Absent(message.request, encode_context(NOTHING_SEEN)))]
         if len(self._held) >= HELD_MAX:
             return [self._overloaded(origin, message)]
         self._held.append((origin, message, hops, due_ms))

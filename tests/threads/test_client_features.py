@@ -1,0 +1,193 @@
+"""Both clients against whole clusters: what users write in their programs."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from threads.clusters import Cluster, eventually, running
+from zdynamo import DELETE, AsyncClient, Client, errors
+from zdynamo.config import BucketSettings
+from zdynamo.messages import Explained
+
+BUCKETS = {
+    "tags": BucketSettings(conflict="merge:zdynamo.merges:union"),
+    "latest": BucketSettings(conflict="lww"),
+    "brief": BucketSettings(expiry_ms=1),
+}
+LIMITS = {"key_bytes_max": 5_000, "value_bytes_max": 100_000}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with running("abc", buckets=BUCKETS, limits=LIMITS) as made:
+        yield made
+
+
+@pytest.fixture
+def db(cluster: Cluster) -> Iterator[Client]:
+    with Client(cluster.address("a"), context=cluster.context) as client:
+        yield client
+
+
+def union(siblings: list[list[str]]) -> list[str]:
+    return sorted({item for sibling in siblings for item in sibling})
+
+
+def test_the_context_of_a_deleted_key_lets_it_be_written_again(db: Client) -> None:
+    db.put("again", "old")
+    db.delete("again")
+
+    gone = db.get("again")
+    db.put("again", "new", context=gone.context)
+
+    assert not gone
+    assert db.get("again").siblings == ["new"]
+
+
+def test_concurrent_writes_stay_as_siblings_until_one_is_put_with_their_context(db: Client) -> None:
+    seen = db.get("cart")
+    db.put("cart", ["milk"], context=seen.context)
+    db.put("cart", ["bread"], context=seen.context)
+
+    found = db.get("cart", resolver=union)
+    db.put("cart", found.value, context=found.context)
+
+    assert len(found.siblings) == 2
+    assert db.get("cart").value == ["bread", "milk"]
+
+
+def test_the_bucket_merges_siblings(db: Client) -> None:
+    seen = db.get("k", bucket="tags")
+    db.put("k", ["b"], bucket="tags", context=seen.context)
+    db.put("k", ["a"], bucket="tags", context=seen.context)
+
+    assert db.get("k", bucket="tags").value == ["a", "b"]
+    assert db.update("k", lambda tags: [*tags, "c"], bucket="tags") == ["a", "b", "c"]
+    assert db.get("k", bucket="tags").siblings == [["a", "b", "c"]]
+
+
+def test_in_an_lww_bucket_readers_see_one_value(db: Client) -> None:
+    seen = db.get("k", bucket="latest")
+    db.put("k", "first", bucket="latest", context=seen.context)
+    db.put("k", "second", bucket="latest", context=seen.context)
+
+    assert db.get("k", bucket="latest").siblings == ["second"]
+
+
+def test_conditions_are_checked_against_what_the_replicas_hold(db: Client) -> None:
+    written = db.put("lock", "mine", if_absent=True)
+    with pytest.raises(errors.ConditionFailed) as failed:
+        db.put("lock", "yours", if_absent=True)
+
+    db.put("lock", "renewed", if_context=failed.value.context)
+    with pytest.raises(errors.ConditionFailed):
+        db.put("lock", "late", if_context=written)
+
+    assert db.get("lock").value == "renewed"
+
+
+def test_values_expire_as_the_put_or_the_bucket_says(db: Client) -> None:
+    db.put("brief", 1, ttl_ms=1)
+    db.put("k", 1, bucket="brief")
+    db.put("kept", 1, bucket="brief", ttl_ms=0)
+
+    eventually(lambda: not db.get("brief") and not db.get("k", bucket="brief"))
+    assert db.get("kept", bucket="brief").value == 1
+
+
+def test_threads_that_update_one_set_lose_nothing_and_leave_one_value(cluster: Cluster) -> None:
+    def add(number: int) -> None:
+        with Client(cluster.address("abc"[number % 3]), context=cluster.context) as client:
+            for element in range(10):
+                client.update("set", lambda items, new=f"{number}.{element}": [*(items or []), new], resolver=union)
+
+    threads = [threading.Thread(target=add, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    with Client(cluster.address("a"), context=cluster.context) as client:
+        found = client.get("set", r=3, resolver=union)
+    assert sorted(found.value) == sorted(f"{number}.{element}" for number in range(4) for element in range(10))
+
+
+def test_an_update_counts_and_may_delete(db: Client) -> None:
+    for _ in range(3):
+        db.update("hits", lambda hits: (hits or 0) + 1)
+
+    assert db.get("hits").siblings == [3]
+    assert db.update("hits", lambda _: DELETE) is None
+    assert not db.get("hits")
+    assert db.update("hits", lambda hits: hits or 1) == 1
+
+
+def test_many_keys_have_an_answer_each(db: Client) -> None:
+    names = [f"many-{number}" for number in range(1_000)]
+
+    written = db.put_many({name: name for name in names})
+    found = db.get_many([*names, "absent", "k" * 5_001])
+    deleted = db.delete_many([*names[:10], "absent"])
+
+    assert all(isinstance(context, bytes) for context in written.values())
+    assert [value.value for value in list(found.values())[:1_000]] == names
+    assert not found["absent"]
+    assert isinstance(found["k" * 5_001], errors.Refused)
+    assert list(deleted.values()) == [True] * 10 + [False]
+
+
+def test_keys_are_listed_and_a_cursor_goes_on(db: Client) -> None:
+    names = {b"listed-%d" % number for number in range(200)}
+    db.put_many(dict.fromkeys(names, 1))
+    db.put("listed-gone", 1)
+    db.delete("listed-gone")
+
+    keys = db.keys(prefix="listed-")
+    first = [next(keys) for _ in range(50)]
+    rest = list(db.keys(prefix="listed-", after=keys.cursor))
+
+    assert sorted(first + rest) == sorted(names)
+
+
+def test_limits_are_those_of_the_cluster(cluster: Cluster) -> None:
+    with Client(cluster.address("b"), context=cluster.context) as client:
+        client.put("k" * 5_000, b"v")
+        with pytest.raises(errors.Refused, match="the key has 5001 bytes: use 1 to 5000"):
+            client.get("k" * 5_001)
+        with pytest.raises(errors.Refused, match="the value has 100001 bytes: use at most 100000"):
+            client.put("large", bytes(100_001))
+        assert client.get("k" * 5_000).value == b"v"
+
+
+def test_explain_tells_what_each_owner_holds(db: Client) -> None:
+    db.put("explained", b"12345", w=3)
+
+    explained = db.explain("explained")
+
+    assert isinstance(explained, Explained)
+    assert [replica.node for replica in explained.replicas] == list(explained.owners)
+    assert [[sibling.size for sibling in replica.siblings] for replica in explained.replicas] == [[5]] * 3
+    assert len({replica.digest for replica in explained.replicas}) == 1
+
+
+def test_the_asyncio_client_does_the_same(cluster: Cluster) -> None:
+    async def main() -> None:
+        async with AsyncClient(cluster.address("a"), context=cluster.context) as client:
+            names = [f"async-{number}" for number in range(300)]
+            await asyncio.gather(*(client.put(name, name) for name in names))
+            found = await client.get_many(names)
+            assert [value.value for value in found.values()] == names
+            await asyncio.gather(
+                *(
+                    client.update("async-set", lambda items, new=name: [*(items or []), new], resolver=union)
+                    for name in names[:20]
+                )
+            )
+            assert sorted((await client.get("async-set", resolver=union)).value) == sorted(names[:20])
+            assert len([key async for key in client.keys(prefix="async-")]) == 301
+            with pytest.raises(errors.ConditionFailed):
+                await client.put(names[0], 1, if_absent=True)
+
+    asyncio.run(main())
