@@ -212,7 +212,7 @@ class Garbage:
             with Client(child.address, deadline_ms=5000) as client:
                 client.put("after", child.name, bucket="tools")
                 found = client.get("after", bucket="tools", r=len(self._cluster.children))
-                if found is None or child.name not in found.siblings:
+                if child.name not in found.siblings:
                     problems.append(f"{child.name}: what was put after the garbage is not found")
         try:
             self._cluster.wait_ready(READY_SECONDS)
