@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 from support.nodes import LoneNode, answers, request_id
 
+from zdynamo.core.admission import TTL_MS_MAX
 from zdynamo.core.events import Reply
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Delete, Forward, Forwarded, Get, Put, Refused
@@ -40,6 +41,11 @@ REFUSALS = [
         replace(PUT, cluster="other"),
         "this node is of cluster cluster-of-tests, the client knows other: check the address",
     ),
+    (replace(PUT, ttl_ms=-2), "ttl_ms is -2: use 1 to 3162240000000, 0 for never, or -1 for the bucket's expiry"),
+    (
+        replace(PUT, ttl_ms=BIGGEST),
+        f"ttl_ms is {BIGGEST}: use 1 to 3162240000000, 0 for never, or -1 for the bucket's expiry",
+    ),
     (replace(PUT, context=b"junk"), "the context is not one that a read has given, or part of it is missing"),
 ]
 
@@ -62,6 +68,7 @@ def test_what_is_beyond_a_limit_is_refused_and_nothing_of_it_is_stored(
     [
         replace(PUT, key=b"k" * 10, value=b"v" * 20, w=3, pw=3, deadline_ms=1000, bucket="ü" * 127),
         replace(PUT, value=b""),
+        replace(PUT, ttl_ms=TTL_MS_MAX),
         replace(GET, r=3, pr=3),
         replace(DELETE, r=3, w=3),
     ],

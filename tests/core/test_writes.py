@@ -4,8 +4,19 @@ import pytest
 from support.nodes import LoneNode, answers, request_id, sent, view
 
 from zdynamo.core.context import decode_context
-from zdynamo.core.events import FromClient, FromPeer, PeerUnreachable, Send, Tick, ViewChanged
-from zdynamo.core.record import covers, decode_record
+from zdynamo.core.dots import DOUBT_MS
+from zdynamo.core.events import Effect, FromClient, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
+from zdynamo.core.record import (
+    EMPTY,
+    NOTHING_SEEN,
+    Clock,
+    Record,
+    Sibling,
+    covers,
+    decode_record,
+    encode_record,
+    write,
+)
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Absent,
@@ -25,6 +36,7 @@ from zdynamo.messages import (
     ReplicaStored,
     StoreReplica,
 )
+from zdynamo.partition import partition_of_storage_key
 
 ANOTHER_CLIENT = 1 << 64  # in the numbers of requests
 
@@ -333,6 +345,10 @@ def test_a_record_from_too_far_in_the_future_is_refused() -> None:
     other = LoneNode(view(me="b", others="ac"))
     ahead = LoneNode()
     ahead.wall_ms += 10_000
+    ahead.asked(get(9, r=1))
+    for node in (ahead, other):  # until the clock is believed
+        node.wall_ms += DOUBT_MS
+        node.monotonic_ms += DOUBT_MS
 
     effects = other.hears("a", stored(ahead.asked(put(1))))
 
@@ -419,3 +435,99 @@ def test_writing_once_more_covers_the_whole_past_of_what_a_replica_holds() -> No
     clock = decode_record(stored(over).record).clock
     assert covers(clock, (98, 1, 3))
     assert covers(clock, (98, 1, 1))
+
+
+def in_round(node: LoneNode, round: int) -> None:
+    node.node._state.rounds.raise_to(partition_of_storage_key(node.key(b"k")), round)
+    node.store.commit()
+    node.node.committed()
+
+
+def test_what_came_too_late_for_a_replicas_round_is_sent_again_as_it_is_held_by_now() -> None:
+    node = LoneNode()
+    first = stored(node.asked(put(1, value=b"one")))
+    node.asked(put(2, value=b"two"))
+    in_round(node, 2)
+
+    again = node.hears("b", ReplicaRefused(first.request, "stale round", 2))
+    done = node.hears("b", ReplicaStored(first.request))
+
+    ((to, message),) = sent(again, StoreReplica)
+    assert (to, message.request, message.round) == ("b", first.request, 2)  # type: ignore[attr-defined]
+    assert [sibling.value for sibling in decode_record(message.record).siblings] == [b"two"]  # type: ignore[attr-defined]
+    assert [type(answer) for answer in answers(done)] == [Done]
+
+
+def test_it_is_sent_again_once_then_the_replica_counts_as_missing() -> None:
+    node = LoneNode(view(down="c"))
+    first = stored(node.asked(put(1)))
+    in_round(node, 2)
+
+    node.hears("b", ReplicaRefused(first.request, "stale round", 2))
+    lost = node.hears("b", ReplicaRefused(first.request, "stale round", 3))
+
+    assert answers(lost) == [OutcomeUnknown(request_id(1), 2, 1)]
+
+
+def test_who_is_more_than_one_round_behind_sends_again_only_what_it_has_written_itself() -> None:
+    node = LoneNode()
+    older = stored(LoneNode(view(me="b", others="ac")).asked(put(5 + ANOTHER_CLIENT, value=b"older")))
+    node.hears("b", older)
+    first = stored(node.asked(put(1, value=b"mine", attempt=2)))
+
+    effects = node.hears("b", ReplicaRefused(first.request, "stale round", 2))
+
+    assert [sibling.value for sibling in decode_record(first.record).siblings] == [b"mine", b"older"]
+    assert [sibling.value for sibling in decode_record(stored(effects).record).siblings] == [b"mine"]
+
+
+def test_a_delete_brings_what_it_read_under_the_round_it_was_read_under() -> None:
+    node = LoneNode()
+    in_round(node, 2)
+    tombstone = decode_record(stored(_deleting(LoneNode())).record)
+
+    begun = node.asked(Delete(request_id(3), "", 1000, "default", b"k"))
+    fetch = sent(begun, FetchReplica)[0][1]
+    settled = node.hears("b", ReplicaFetched(fetch.request, True, 1, encode_record(tombstone)))  # type: ignore[attr-defined]
+
+    assert {message.round for _, message in sent(settled, StoreReplica)} == {1}  # type: ignore[attr-defined]
+
+
+def _deleting(node: LoneNode) -> list[Effect]:
+    node.asked(put(1, w=1))
+    return node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1))
+
+
+def test_a_value_or_a_number_of_siblings_that_is_large_is_told_of_with_its_key_and_without_its_content() -> None:
+    node = LoneNode(limits=NodeLimits(value_warn_bytes=100, siblings_warn=3))
+
+    small = node.asked(put(1, value=bytes(99)))
+    large = node.asked(put(2, value=bytes(100)))
+    second = node.asked(put(3, attempt=2))
+    third = node.asked(put(4, attempt=2))
+
+    assert [notes(effects) for effects in (small, large, second, third)] == [
+        [],
+        [{"bucket": "default", "key": "k", "siblings": 1, "bytes": 100}],
+        [],
+        [{"bucket": "default", "key": "k", "siblings": 3, "bytes": 1}],
+    ]
+
+
+def notes(effects: list[Effect]) -> list[dict[str, object]]:
+    return [effect.fields for effect in effects if isinstance(effect, Noted) and effect.name == "record.large"]
+
+
+def test_a_record_that_has_seen_a_replica_but_not_its_past_brings_nothing_back() -> None:
+    """A late attempt may name a write and not what that had covered: the replica that knows better keeps its own."""
+    past, held, late = (Sibling((actor, 1, 1), 1 << 16, 0, False, "", b"", bytes(16)) for actor in (1, 2, 3))
+    knows = write(write(EMPTY, NOTHING_SEEN, past), Clock((past.dot,)), held)
+    brings = Record(Clock((past.dot, held.dot, late.dot)), (past, late))
+    node = LoneNode()
+    for record in (knows, brings):
+        node.hears("b", StoreReplica(1, 1000, (), 0, node.key(b"k"), encode_record(record)))
+
+    (found,) = answers(node.asked(get(9, r=1)))
+
+    assert decode_record(node.store.get(node.key(b"k"))[8:]).siblings == (late,)  # type: ignore[index]
+    assert len(found.siblings) == 1

@@ -128,7 +128,7 @@ class Writes:
         if encoded is None:
             reason = "the disk is full: no counters can be reserved"
             return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
-        if operation.lww and context is not None:
+        if operation.lww and context is not None and not operation.again:
             count_covered(self._state, copy.record, context, sibling)
         effects = self._send(operation, encoded, asked, w, placement, now)
         limits = self._limits
