@@ -11,6 +11,7 @@ from zdynamo.core.membership_events import Gossiped, Kept, NewView, Persist, Pro
 from zdynamo.core.session import LOST_DISK, OLD_STORE, POWER_CUT
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.core.state import State
+from zdynamo.core.table import MemberTable
 from zdynamo.messages import Addresses, Constants, MemberRecord, Rumor, View
 from zdynamo.partition import HASH_VERSION
 from zdynamo.testing.disk import SimulatedStore
@@ -160,3 +161,13 @@ def test_other_records_of_this_node_are_no_old_copy(record: MemberRecord) -> Non
 
     assert [view.old_copy for view in views] == [0]
     assert noted == []
+
+
+def test_of_two_processes_that_say_the_same_version_the_earlier_is_believed() -> None:
+    """Or a copy from just before the last start would take its place without ever hearing of it."""
+    earlier, later = remembered(epoch=7, boot="a"), remembered(epoch=7, boot="b", started_ms=WALL_MS)
+
+    for first, second in ((earlier, later), (later, earlier)):
+        table = MemberTable([first])
+        table.merge([second])
+        assert table.get("a") == earlier

@@ -62,6 +62,10 @@ def is_sound(record: MemberRecord) -> bool:
     return figures and 0 < record.weight <= WEIGHT_MAX
 
 
-def _rank(record: MemberRecord) -> tuple[bool, int, int, str, str]:
-    """A total order of the records of one id; removal is for ever."""
-    return (record.status == "removed", record.version, record.epoch, record.boot, record.id)
+def _rank(record: MemberRecord) -> tuple[bool, int, int, int, str, str]:
+    """A total order of the records of one id; removal is for ever.
+
+    Of two processes that say the same version the earlier is believed: the later hears of it, and that its data folder
+    is an old copy.
+    """
+    return (record.status == "removed", record.version, record.epoch, -record.started_ms, record.boot, record.id)
