@@ -13,7 +13,7 @@ BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 CLIENT = re.compile(r'Client\("127\.0\.0\.1:7400"[^)]*\)')
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/consistency.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/consistency.md", "docs/client.md"])
 def test_the_examples_do_what_they_say(page: str) -> None:
     blocks = BLOCK.findall((ROOT / page).read_text())
 
