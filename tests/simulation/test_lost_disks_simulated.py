@@ -1,4 +1,4 @@
-"""Owners that have lost their disk, a part of it, or time: they get back what they lost, and nothing that was removed."""
+"""Owners that have lost their disk, a part of it, or time get back what they lost, and nothing that was removed."""
 
 from random import Random
 
