@@ -1,4 +1,4 @@
-"""What the merge functions that zdynamo brings make of two values; that they hold the laws is tested with the checker."""
+"""What the merge functions that zdynamo brings make of two values; the checker tests that they hold the laws."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -8,8 +8,30 @@ from pathlib import Path
 
 import pytest
 
-VERBS = ("start", "local", "put", "get", "delete", "members", "ring", "status", "bench")
-CLIENT_VERBS = (["get", "k"], ["put", "k", "v"], ["delete", "k"], ["members"], ["ring"], ["status"])
+VERBS = (
+    "start",
+    "local",
+    "put",
+    "get",
+    "delete",
+    "keys",
+    "explain",
+    "members",
+    "ring",
+    "status",
+    "check-merge",
+    "bench",
+)
+CLIENT_VERBS = (
+    ["get", "k"],
+    ["put", "k", "v"],
+    ["delete", "k"],
+    ["keys"],
+    ["explain", "k"],
+    ["members"],
+    ["ring"],
+    ["status"],
+)
 NOBODY = "127.0.0.1:9"  # the discard port: nothing listens there
 
 
@@ -60,7 +82,17 @@ def test_the_program_alone_shows_its_verbs_and_is_a_usage_error() -> None:
         ["get", "k", "--node", "127.0.0.1:0"],
         ["get", "k", "-r", "-1"],
         ["get", "k", "--timeout-ms", "0"],
+        ["get", "k", "--pr", "-1"],
         ["put", "k", "v", "--context", "!"],
+        ["put", "k", "v", "--if-context", "!"],
+        ["put", "k", "v", "--if-absent", "--if-context", "AA"],
+        ["put", "k", "v", "--if-absent", "--context", "AA"],
+        ["put", "k", "v", "--ttl", "soon"],
+        ["put", "k", "v", "--ttl", "30"],
+        ["put", "k", "v", "--ttl", "-1s"],
+        ["delete", "k", "--context", "!"],
+        ["keys", "--limit", "0"],
+        ["check-merge"],
         ["start", "--port", "x"],
         ["start", "--memory", "--data", "d"],
         ["local", "--nodes", "0"],

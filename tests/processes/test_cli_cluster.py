@@ -3,78 +3,22 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from support.local import WITHIN_SECONDS, Local, local
+from support.processes import wait_until
 
 from zdynamo.cli.cluster import free_ports
-
-WITHIN_SECONDS = 20.0
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ZDYNAMO_")}
-
-
-class Local:
-    """A `zdynamo local --json` that has said it is ready."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        assert process.stdout
-        line = process.stdout.readline()
-        assert line, process.communicate()[1]
-        ready = json.loads(line)
-        self.addresses: list[str] = ready["ready"]
-        self.nodes: list[dict[str, Any]] = ready["nodes"]
-
-    def run(self, *arguments: str, stdin: bytes = b"", node: int = 0) -> subprocess.CompletedProcess[bytes]:
-        """A verb against one of the nodes."""
-        return subprocess.run(
-            [sys.executable, "-m", "zdynamo", *arguments],
-            env={**ENVIRONMENT, "ZDYNAMO_ADDRESS": self.addresses[node]},
-            input=stdin,
-            capture_output=True,
-            timeout=WITHIN_SECONDS,
-            check=False,
-        )
-
-    def json(self, *arguments: str, node: int = 0) -> Any:
-        """What a verb that must succeed prints with `--json`."""
-        done = self.run(*arguments, "--json", node=node)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
-@contextmanager
-def local(*arguments: str, nodes: int = 3) -> Iterator[Local]:
-    command = [sys.executable, "-m", "zdynamo", "local", "--json", f"--nodes={nodes}", *arguments]
-    process = subprocess.Popen(
-        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with process:
-        try:
-            yield Local(process)
-        finally:
-            process.terminate()
-            process.communicate(timeout=WITHIN_SECONDS)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Local]:
     with local("--memory", f"--port={free_ports(3)}") as started:
         yield started
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + WITHIN_SECONDS
-    while not holds():
-        assert time.monotonic() < give_up, "did not hold in time"
-        time.sleep(0.05)
 
 
 def test_what_is_put_at_one_node_is_got_at_each(cluster: Local) -> None:
@@ -101,7 +45,8 @@ def test_what_is_absent_is_exit_3(cluster: Local) -> None:
 
     assert (got.returncode, got.stdout) == (3, b"")
     assert got.stderr == b"zdynamo: nothing-here is not in bucket default\n"
-    assert (shown.returncode, json.loads(shown.stdout)) == (3, {"key": "nothing-here", "found": False, "context": ""})
+    document = json.loads(shown.stdout)
+    assert (shown.returncode, document["key"], document["found"]) == (3, "nothing-here", False)
 
 
 def test_what_is_deleted_is_absent(cluster: Local) -> None:
@@ -129,7 +74,8 @@ def test_two_puts_over_one_context_leave_siblings_until_a_put_settles_them(clust
 
     got, shown = cluster.run("get", "cart"), cluster.json("get", "cart")
     assert got.returncode == 0
-    assert sorted(got.stdout.splitlines()) == [b"bread", b"milk"]
+    assert sorted(line[3:] for line in got.stdout.splitlines()) == [b"bread", b"milk"]
+    assert [line[:3] for line in got.stdout.splitlines()] == [b"1: ", b"2: "]
     assert b"2 siblings" in got.stderr
     assert sorted(shown["siblings"]) == ["bread", "milk"]
 

@@ -1,16 +1,18 @@
-"""The verbs on keys: put, get, delete."""
+"""The verbs on one key: put, get, delete."""
 
 import os
+import re
 import sys
 from typing import Annotated
 
 import typer
 
 from zdynamo.cli.options import DEFAULT_NODE, BucketOption, JsonOption, NodeOption, TimeoutOption, connect
-from zdynamo.cli.output import NOT_FOUND, decode_context, encode_context, note, plain, show_json, show_value
+from zdynamo.cli.output import FAILED, NOT_FOUND, decode_context, encode_context, note, plain, show_json, show_value
 
 DEFAULT_BUCKET = "default"
 DEFAULT_TIMEOUT_MS = 5000
+UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", show_default=False)]
 ContextOption = Annotated[
@@ -19,6 +21,10 @@ ContextOption = Annotated[
         "--context", metavar="C", help="The context of a `get --json`: replaces what that get saw, and only that."
     ),
 ]
+R = Annotated[int, typer.Option("-r", min=0, metavar="N", help="Replicas that a read waits for; 0: the default.")]
+W = Annotated[int, typer.Option("-w", min=0, metavar="N", help="Replicas that a write waits for; 0: the default.")]
+PR = Annotated[int, typer.Option("--pr", min=0, metavar="N", help="How many of those have to be owners of the key.")]
+PW = Annotated[int, typer.Option("--pw", min=0, metavar="N", help="How many of those have to be owners of the key.")]
 
 
 def put(
@@ -27,22 +33,54 @@ def put(
     node: NodeOption = DEFAULT_NODE,
     bucket: BucketOption = DEFAULT_BUCKET,
     context: ContextOption = "",
-    w: Annotated[int, typer.Option("-w", min=0, metavar="N", help="Replicas to wait for; 0: the node's default.")] = 0,
+    if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no value.")] = False,
+    if_context: Annotated[
+        str | None,
+        typer.Option("--if-context", metavar="C", help="Only if nothing was written since the get of this context."),
+    ] = None,
+    ttl: Annotated[
+        str, typer.Option("--ttl", metavar="SPAN", help="Expires so long after: 500ms, 30s, 5m, 2h, 7d; 0: never.")
+    ] = "",
+    w: W = 0,
+    pw: PW = 0,
     timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
     as_json: JsonOption = False,
 ) -> None:
     """Store a value under a key.
 
+    With --if-absent or --if-context it is written only if that holds; else the exit code is 1 and nothing is written.
+
     Example: zdynamo put greeting 'hello world'
+
+    Example: zdynamo put session/17 anna --ttl 30m --if-absent
 
     A value that begins with a dash comes after --: zdynamo put answer -- -42
     """
+    if if_absent + (if_context is not None) + bool(context) > 1:
+        raise typer.BadParameter(
+            "they rule each other out: give one", param_hint="--context, --if-absent, --if-context"
+        )
+    ttl_ms = span_ms(ttl, "--ttl") if ttl else None
+    seen = _context(context, "--context") if context else None
+    expected = None if if_context is None else _context(if_context, "--if-context")
     stored = sys.stdin.buffer.read() if value == "-" else _text_or_bytes(value)
-    seen = _context(context)
-    with connect(node, timeout_ms) as client:
-        written = client.put(os.fsencode(key), stored, bucket=bucket, context=seen, w=w)
+    from zdynamo.errors import ConditionFailed
+
+    try:
+        with connect(node, timeout_ms) as client:
+            written = client.put(
+                os.fsencode(key), stored, bucket=bucket, context=seen, w=w, pw=pw, ttl_ms=ttl_ms,
+                if_absent=if_absent, if_context=expected,
+            )  # fmt: skip
+    except ConditionFailed as failed:
+        if as_json:
+            show_json({"key": _named(key), "written": False, "context": encode_context(failed.context)})
+        what = "has a value already" if if_absent else "has been written since the get of this context"
+        look = f"zdynamo get {key} --json" + (f" --bucket {bucket}" if bucket != DEFAULT_BUCKET else "")
+        note(f"{key} {what}, so nothing was written: look at `{look}` and decide anew")
+        raise typer.Exit(FAILED) from None
     if as_json:
-        show_json({"key": _named(key), "context": encode_context(written)})
+        show_json({"key": _named(key), "written": True, "context": encode_context(written)})
     else:
         print("OK")
 
@@ -51,25 +89,27 @@ def get(
     key: KeyArgument,
     node: NodeOption = DEFAULT_NODE,
     bucket: BucketOption = DEFAULT_BUCKET,
-    r: Annotated[int, typer.Option("-r", min=0, metavar="N", help="Replicas to wait for; 0: the node's default.")] = 0,
+    r: R = 0,
+    pr: PR = 0,
     timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
     as_json: JsonOption = False,
 ) -> None:
     """Print the value of a key.
 
-    Raw, or with --json together with its context. Exit code 3: R replicas agree that there is none.
+    Raw, or with --json together with its context. Siblings, from concurrent writes, are numbered. Exit code 3: R
+    replicas agree that there is none; the context, if it has one, covers the delete.
 
     Example: zdynamo get greeting
     """
     with connect(node, timeout_ms) as client:
-        found = client.get(os.fsencode(key), bucket=bucket, r=r)
-    if found is None:
+        found = client.get(os.fsencode(key), bucket=bucket, r=r, pr=pr)
+    if not found.exists:
         if as_json:
-            show_json({"key": _named(key), "found": False, "context": ""})
+            show_json({"key": _named(key), "found": False, "context": encode_context(found.context)})
         else:
             note(f"{key} is not in bucket {bucket}")
         raise typer.Exit(NOT_FOUND)
-    siblings = list(found.siblings)
+    siblings = found.siblings
     if as_json:
         held = {"value": plain(siblings[0])} if len(siblings) == 1 else {"siblings": plain(siblings)}
         show_json({"key": _named(key), "found": True, **held, "context": encode_context(found.context)})
@@ -78,7 +118,8 @@ def get(
         show_value(siblings[0])
         return
     note(f"{key} has {len(siblings)} siblings, from concurrent writes: put one value with --context to settle it")
-    for sibling in siblings:
+    for number, sibling in enumerate(siblings, 1):
+        print(f"{number}: ", end="", flush=True)
         show_value(sibling + b"\n" if isinstance(sibling, bytes) and not sys.stdout.isatty() else sibling)
 
 
@@ -87,23 +128,35 @@ def delete(
     node: NodeOption = DEFAULT_NODE,
     bucket: BucketOption = DEFAULT_BUCKET,
     context: ContextOption = "",
-    w: Annotated[int, typer.Option("-w", min=0, metavar="N", help="Replicas to wait for; 0: the node's default.")] = 0,
+    r: R = 0,
+    w: W = 0,
     timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a key.
 
-    Deleting what is not there is no failure; --json says whether it was there.
+    Without a context it deletes what R replicas hold now. Deleting what is not there is no failure; --json says
+    whether it was there.
 
     Example: zdynamo delete greeting
     """
-    seen = _context(context)
+    seen = _context(context, "--context") if context else None
     with connect(node, timeout_ms) as client:
-        deleted = client.delete(os.fsencode(key), bucket=bucket, context=seen, w=w)
+        deleted = client.delete(os.fsencode(key), bucket=bucket, context=seen, r=r, w=w)
     if as_json:
         show_json({"key": _named(key), "deleted": deleted})
     else:
         print("OK" if deleted else "OK, there was nothing")
+
+
+def span_ms(text: str, option: str) -> int:
+    """`30s` in milliseconds. Raises: typer.BadParameter."""
+    spelled = re.fullmatch(r"([0-9]{1,15})(ms|s|m|h|d)", text)
+    if spelled:
+        return int(spelled[1]) * UNIT_MS[spelled[2]]
+    if text == "0":
+        return 0
+    raise typer.BadParameter(f"{text!r} is no span: write it as 500ms, 30s, 5m, 2h or 7d", param_hint=option)
 
 
 def _text_or_bytes(argument: str) -> str | bytes:
@@ -119,10 +172,8 @@ def _named(key: str) -> object:
     return plain(os.fsencode(key))
 
 
-def _context(text: str) -> bytes | None:
-    if not text:
-        return None
+def _context(text: str, option: str) -> bytes:
     try:
         return decode_context(text)
     except ValueError:
-        raise typer.BadParameter("no context: take it from `zdynamo get KEY --json`", param_hint="--context") from None
+        raise typer.BadParameter("no context: take it from `zdynamo get KEY --json`", param_hint=option) from None

@@ -25,6 +25,9 @@ def local(
         Path | None, typer.Option("--data", metavar="DIR", help=f"One folder a node in here. Default: {DEFAULT_DATA}.")
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep records in memory only.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="A TOML file for all of them, such as for buckets.")
+    ] = None,
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=1, max=65000, help="The first node's; the next have +10.")
     ] = 7400,
@@ -41,10 +44,11 @@ def local(
     from zdynamo.cli.cluster import LocalCluster
 
     folder = Path(tempfile.mkdtemp(prefix="zdynamo-")) if memory else data or DEFAULT_DATA
+    flags = (f"--config={config}",) if config else ()
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin without it
         signal.signal(number, signal.default_int_handler)
     try:
-        with LocalCluster(nodes=nodes, port=port, folder=folder, memory=memory) as cluster:
+        with LocalCluster(nodes=nodes, port=port, folder=folder, memory=memory, flags=flags) as cluster:
             cluster.start()
             note(f"{nodes} nodes are starting; their logs: {folder}/*.log")
             cluster.wait_ready()

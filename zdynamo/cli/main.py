@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from zdynamo.cli import bench, check_merge, data, local, start, views
+from zdynamo.cli import bench, check_merge, data, explain, keys, local, start, views
 from zdynamo.cli.output import FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ for verb in (
     data.put,
     data.get,
     data.delete,
+    keys.keys,
+    explain.explain,
     views.members,
     views.ring,
     views.status,

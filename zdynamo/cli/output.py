@@ -14,7 +14,19 @@ QUORUM_NOT_MET = 4
 INTERRUPTED = 130
 
 TABLE_WIDTH_PIPED = 250  # off a terminal nothing is cut to fit
-STATE_STYLES = {"alive": "green", "suspect": "yellow", "down": "red"}
+STATE_STYLES = {
+    "alive": "green",
+    "suspect": "yellow",
+    "down": "red",
+    "settled": "green",
+    "unsettled": "yellow",
+    "unreachable": "red",
+    "tombstone": "yellow",
+    "expired": "yellow",
+    "yes": "green",
+    "no": "red",
+    "unknown": "yellow",
+}
 
 
 def one_line(text: object) -> str:

@@ -1,0 +1,67 @@
+"""A `zdynamo local` in a process of its own, and its verbs."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+WITHIN_SECONDS = 20.0
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ZDYNAMO_")}
+
+
+class Local:
+    """A `zdynamo local --json` that has said it is ready."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        ready = json.loads(line)
+        self.addresses: list[str] = ready["ready"]
+        self.nodes: list[dict[str, Any]] = ready["nodes"]
+
+    def run(self, *arguments: str, stdin: bytes = b"", node: int = 0) -> subprocess.CompletedProcess[bytes]:
+        """A verb against one of the nodes."""
+        return subprocess.run(
+            [sys.executable, "-m", "zdynamo", *arguments],
+            env={**ENVIRONMENT, "ZDYNAMO_ADDRESS": self.addresses[node]},
+            input=stdin,
+            capture_output=True,
+            timeout=WITHIN_SECONDS,
+            check=False,
+        )
+
+    def json(self, *arguments: str, node: int = 0) -> Any:
+        """What a verb that must succeed prints with `--json`."""
+        done = self.run(*arguments, "--json", node=node)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def started(self, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One more node, beside those that it has started itself."""
+        command = [sys.executable, "-m", "zdynamo", "start", *flags]
+        silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command, env=ENVIRONMENT, **silent) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+
+@contextmanager
+def local(*arguments: str, nodes: int = 3) -> Iterator[Local]:
+    command = [sys.executable, "-m", "zdynamo", "local", "--json", f"--nodes={nodes}", *arguments]
+    process = subprocess.Popen(
+        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield Local(process)
+        finally:
+            process.terminate()
+            process.communicate(timeout=WITHIN_SECONDS)

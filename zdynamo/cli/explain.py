@@ -1,0 +1,180 @@
+"""The verb `explain`: where a key belongs, what each of its owners holds, and how they differ."""
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from zdynamo.cli.data import DEFAULT_BUCKET, DEFAULT_TIMEOUT_MS, KeyArgument
+from zdynamo.cli.options import DEFAULT_NODE, BucketOption, JsonOption, NodeOption, TimeoutOption, connect
+from zdynamo.cli.output import note, plain, show_json, show_table
+
+if TYPE_CHECKING:
+    from zdynamo.messages import Dot, Explained, ReplicaState, SiblingState, Topology
+
+ACTOR_SHOWN = 6  # hex digits of an actor for people; --json has all 16
+TYPES = {"": "bytes", "text/plain": "text", "application/msgpack": "data"}
+
+
+def explain(
+    key: KeyArgument,
+    node: NodeOption = DEFAULT_NODE,
+    bucket: BucketOption = DEFAULT_BUCKET,
+    timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where a key belongs, what each owner holds, and how they differ.
+
+    Each write has a dot, ACTOR.BIRTH.COUNTER. An owner whose clock has seen a dot, but that does not hold it, has seen
+    it overwritten. A deleted value stays as a tombstone until every owner is known to hold it.
+
+    Example: zdynamo explain greeting
+    """
+    with connect(node, timeout_ms) as client:
+        explained = client.explain(os.fsencode(key), bucket)
+        names = _names(client.topology())
+    if as_json:
+        show_json(document(key, explained, names))
+    else:
+        show(key, explained, names)
+
+
+def show(key: str, explained: "Explained", names: dict[str, str]) -> None:
+    """For people, who know nodes by their names."""
+    rules = explained.bucket
+    strict = "".join(f" {name}={number}" for name, number in (("pr", rules.pr), ("pw", rules.pw)) if number)
+    expiry = f"values expire after {rules.expiry_ms} ms" if rules.expiry_ms else "values do not expire"
+    print(f"key        {key}, in partition {explained.partition}")
+    print(f"bucket     {rules.name}: r={rules.r} w={rules.w}{strict}, {expiry}, conflict {rules.conflict}")
+    print(f"owners     {_listed(explained.owners, names)}")
+    print(f"fallbacks  {_listed(explained.fallbacks, names)}\n", flush=True)
+    if not explained.owners:
+        note("no layout yet: it is decided with the first put")
+        return
+    dots = sorted({sibling.dot: sibling for replica in explained.replicas for sibling in replica.siblings}.items())
+    numbers = {dot: number for number, (dot, _) in enumerate(dots, 1)}
+    show_table(
+        ("OWNER", "STATE", "ROUND", "RECORD", "SIBLINGS", "DIFFERS FROM", "CLOCK"),
+        [_replica_row(replica, explained, numbers, names) for replica in explained.replicas],
+        right=("ROUND",),
+    )
+    if dots:
+        print(flush=True)
+        show_table(
+            ("SIBLING", "DOT", "KIND", "TYPE", "SIZE", "WRITTEN", "EXPIRES"),
+            [_sibling_row(numbers[dot], sibling) for dot, sibling in dots],
+            right=("SIBLING", "SIZE"),
+        )
+    waiting = [replica for replica in explained.replicas if replica.waits]
+    if waiting:
+        print("\nwhat is dead waits to be removed", flush=True)
+        show_table(("AT", "BECAUSE"), [(names.get(replica.node, replica.node), replica.waits) for replica in waiting])
+
+
+def _replica_row(
+    replica: "ReplicaState", explained: "Explained", numbers: dict["Dot", int], names: dict[str, str]
+) -> Sequence[object]:
+    name = names.get(replica.node, replica.node)
+    if not replica.reachable:
+        return (name, "unreachable", "-", "-", "-", "-", "-")
+    held = ", ".join(str(numbers[sibling.dot]) for sibling in replica.siblings)
+    differs = _listed(_differs_from(replica, explained), names)
+    record = _hex(replica.digest)[:8] if replica.digest else "none"
+    clock = " ".join(_dot(dot) for dot in (*replica.clock, *replica.cloud))
+    settled = "settled" if replica.settled else "unsettled"
+    return (name, settled, replica.round, record, held or "-", differs, clock or "-")
+
+
+def _sibling_row(number: int, sibling: "SiblingState") -> Sequence[object]:
+    expires = _moment(sibling.expires_ms) if sibling.expires_ms else "-"
+    kind = TYPES.get(sibling.content_type, sibling.content_type)
+    written = _moment(sibling.time_ms)
+    if sibling.tombstone:
+        return (number, _dot(sibling.dot), "tombstone", "-", "-", written, expires)
+    return (number, _dot(sibling.dot), _liveliness(sibling), kind, sibling.size, written, expires)
+
+
+def _liveliness(sibling: "SiblingState") -> str:
+    return "expired" if 0 < sibling.expires_ms <= time.time() * 1000 else "value"
+
+
+def _differs_from(replica: "ReplicaState", explained: "Explained") -> list[str]:
+    """The owners that hold another record, as far as both are known."""
+    others = (other for other in explained.replicas if other.reachable and replica.reachable)
+    return [other.node for other in others if other.digest != replica.digest]
+
+
+def document(key: str, explained: "Explained", names: dict[str, str]) -> dict[str, Any]:
+    """For scripts; what may be beyond 53 bits is text."""
+    rules = explained.bucket
+    return {
+        "key": plain(os.fsencode(key)),
+        "bucket": rules.name,
+        "partition": explained.partition,
+        "owners": [_named(owner, names) for owner in explained.owners],
+        "fallbacks": [_named(fallback, names) for fallback in explained.fallbacks],
+        "rules": {name: getattr(rules, name) for name in ("r", "w", "pr", "pw", "expiry_ms", "conflict")},
+        "replicas": [
+            {
+                **_named(replica.node, names),
+                "reachable": replica.reachable,
+                "settled": replica.settled,
+                "round": replica.round,
+                "digest": _hex(replica.digest) if replica.digest else None,
+                "differs_from": [_named(other, names)["name"] for other in _differs_from(replica, explained)],
+                "clock": [_exact(dot) for dot in replica.clock],
+                "cloud": [_exact(dot) for dot in replica.cloud],
+                "siblings": [_described(sibling) for sibling in replica.siblings],
+                "waits": replica.waits,
+                "hint": replica.hint,
+            }
+            for replica in explained.replicas
+        ],
+    }
+
+
+def _described(sibling: "SiblingState") -> dict[str, Any]:
+    return {
+        "dot": _exact(sibling.dot),
+        "written_ms": sibling.time_ms,
+        "expires_ms": sibling.expires_ms,
+        "tombstone": sibling.tombstone,
+        "content_type": sibling.content_type,
+        "size": sibling.size,
+        "request": sibling.request.hex(),
+    }
+
+
+def _names(topology: "Topology") -> dict[str, str]:
+    return {member.record.id: member.record.name for member in topology.members}
+
+
+def _named(node: str, names: dict[str, str]) -> dict[str, str]:
+    return {"id": node, "name": names.get(node, node)}
+
+
+def _listed(nodes: Sequence[str], names: dict[str, str]) -> str:
+    return ", ".join(names.get(node, node) for node in nodes) or "-"
+
+
+def _dot(dot: "Dot") -> str:
+    """For people."""
+    return f"{_hex(dot[0])[:ACTOR_SHOWN]}.{dot[1]}.{dot[2]}"
+
+
+def _exact(dot: "Dot") -> str:
+    """As text, since JSON readers may round large numbers."""
+    return f"{_hex(dot[0])}.{dot[1]}.{dot[2]}"
+
+
+def _hex(number: int) -> str:
+    return f"{number:016x}"
+
+
+def _moment(wall_ms: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(wall_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{wall_ms} ms"
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{wall_ms % 1000:03} UTC"
