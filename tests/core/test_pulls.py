@@ -8,7 +8,7 @@ from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, reque
 from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
 from zdynamo.core.pages import PAGE_RECORDS_MAX
 from zdynamo.core.pulls import AGAIN_MS, ANSWER_MS, PAGE_BYTES
-from zdynamo.core.record import Clock, Record, Sibling, encode_record
+from zdynamo.core.record import Clock, Record, Sibling, decode_record, encode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Absent,
@@ -17,6 +17,7 @@ from zdynamo.messages import (
     Found,
     Frame,
     Get,
+    OutcomeUnknown,
     Page,
     PullPage,
     Put,
@@ -480,8 +481,8 @@ def test_where_nobody_else_is_sure_an_old_copy_comes_back_and_the_node_says_so()
     assert "removed ones be back" in node.notices[0]
 
 
-def test_an_old_copy_is_found_by_a_page_a_question_and_a_refusal() -> None:
-    by_page, by_question, by_refusal = Puller(), old_copy(), old_copy()
+def test_an_old_copy_is_found_by_a_page_a_question_a_refusal_and_a_read() -> None:
+    by_page, by_question, by_refusal, by_read = Puller(), old_copy(), old_copy(), old_copy()
 
     by_page.gets(round=5)
     by_question.hears("b", PullPage(1, 0, b"", PAGE_BYTES, 5))
@@ -489,25 +490,48 @@ def test_an_old_copy_is_found_by_a_page_a_question_and_a_refusal() -> None:
     effects = by_refusal.asked(Put(request_id(1), "", 1000, "default", name, b"mine", ""))
     ((_, store), _) = sent(effects, StoreReplica)
     by_refusal.hears("b", ReplicaRefused(store.request, "stale round", 5))  # type: ignore[attr-defined]
+    ((_, fetch), _) = sent(by_read.asked(Get(request_id(1), "", 1000, "default", name)), FetchReplica)
+    by_read.hears("b", ReplicaFetched(fetch.request, True, 5, b""))  # type: ignore[attr-defined]
 
-    for node in (by_page, by_question, by_refusal):
+    for node in (by_page, by_question, by_refusal, by_read):
         assert node.node._state.rounds.of(0) == 5
         assert 0 in node.unsettled
         assert node.node._state.partitions.doubts[0].aside == "moving"
 
 
-def test_what_this_process_has_written_itself_is_not_set_aside() -> None:
+def test_what_this_process_has_written_over_nothing_is_not_set_aside() -> None:
     node = old_copy()
-    put = Put(request_id(1), "", 1000, "default", OLD[10:], b"mine", "", attempt=2, w=1)
-    assert node.key(OLD[10:]) == OLD
-    node.asked(put)
+    assert node.key(NEW[10:]) == NEW
+    node.asked(Put(request_id(1), "", 1000, "default", NEW[10:], b"mine", "", w=1))
 
     node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
     given(node, ())
-    found = answers(node.asked(Get(request_id(2), "", 1000, "default", OLD[10:], r=1)))[0]
+    found = answers(node.asked(Get(request_id(2), "", 1000, "default", NEW[10:], r=1)))[0]
 
     assert isinstance(found, Found)
-    assert [sibling.value for sibling in found.siblings] == [b"mine"]
+    assert {sibling.value for sibling in found.siblings} == {b"mine", b"new"}
+
+
+def test_what_this_process_has_written_over_an_old_copy_is_written_anew_by_a_retry() -> None:
+    """Its record cannot be taken apart into what was seen in the old copy and what the writer had seen."""
+    node = old_copy()
+    assert node.key(OLD[10:]) == OLD
+    effects = node.asked(Put(request_id(1), "", 1000, "default", OLD[10:], b"mine", ""))
+    ((_, store), _) = sent(effects, StoreReplica)
+
+    refused = [
+        effect
+        for peer in "bc"
+        for effect in node.hears(peer, ReplicaRefused(store.request, "stale round", 5))  # type: ignore[attr-defined]
+    ]
+    retried = node.asked(Put(request_id(1), "", 1000, "default", OLD[10:], b"mine", "", attempt=2))
+    ((_, again), _) = sent(retried, StoreReplica)
+
+    assert sent(refused, StoreReplica) == []
+    assert [type(answer) for answer in answers(refused)] == [OutcomeUnknown]
+    assert isinstance(again, StoreReplica)
+    assert again.round == 5
+    assert [sibling.value for sibling in decode_record(again.record).siblings] == [b"mine"]
 
 
 def test_setting_aside_goes_on_after_a_restart() -> None:

@@ -1,14 +1,14 @@
 """Copies that are out of sight: what an owner held of a partition that it was given an old copy of.
 
 Something may have been removed since that copy was made, so nothing of it may be shown, merged or sent. It is moved to
-the node's own keys, in slices; whoever comes to a key first moves it. What this very process has minted is newer than
-any removal, and stays.
+the node's own keys, in slices; whoever comes to a key first moves it. A record that this very process has written over
+nothing is no part of the old copy, and stays.
 """
 
 from collections.abc import Iterable
 
 from zdynamo.core.dots import BIRTH_BYTES, Dots
-from zdynamo.core.record import Clock, Record, decode_record, encode_record
+from zdynamo.core.record import decode_record
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.core.tombstones import Tombstones
 from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
@@ -66,25 +66,19 @@ class Aside:
 
     def _move(self, key: bytes) -> None:
         stored = self._store.get(key)
-        self._store.put(KEY + key, stored or b"")
-        if stored is None:
+        if stored is None or self._is_new(stored):
+            self._store.put(KEY + key, b"")
             return
-        minted = self._minted(stored)
-        if minted is None:
-            self._store.delete(key)
-            self._tombstones.forget(key)
-        else:
-            self._store.put(key, stored[:BIRTH_BYTES] + encode_record(minted))
-            self._tombstones.note(key, minted)
+        self._store.put(KEY + key, stored)
+        self._store.delete(key)
+        self._tombstones.forget(key)
 
-    def _minted(self, stored: bytes) -> Record | None:
-        """What this process has written of a copy."""
+    def _is_new(self, stored: bytes) -> bool:
+        """Whether the copy has seen only what this process has minted."""
         if not self._dots.is_of_this_process(int.from_bytes(stored[:BIRTH_BYTES], "big")):
-            return None
-        record, actor = decode_record(stored[BIRTH_BYTES:]), self._dots.actor
-        siblings = tuple(sibling for sibling in record.siblings if sibling.dot[0] == actor)
-        clock = Clock(tuple(dot for dot in record.clock.entries if dot[0] == actor))
-        return Record(clock, siblings) if siblings else None
+            return False
+        clock, actor = decode_record(stored[BIRTH_BYTES:]).clock, self._dots.actor
+        return all(dot[0] == actor for dot in clock.entries + clock.cloud)
 
 
 def stretch(partition: int, after: bytes = b"") -> tuple[bytes, bytes]:

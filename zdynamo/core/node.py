@@ -111,8 +111,8 @@ class Node:
         self._started_ms = now.monotonic_ms
         self._placement: Placement | None = None
         self._links = Links(self.counters)
-        self._requests = Requests(state, first_number=random.getrandbits(48))
         self._pulls = Pulls(state)
+        self._requests = Requests(state, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48))
         self._reaper = Reaper(state, heal=self._requests.heal, heard_round=self._pulls.heard_round, random=random)
         self._listings = Listings(state, self._requests.pending, fetch=self._requests.local)
         self._explains = Explains(state, self._requests.pending, waits=self._reaper.waits)

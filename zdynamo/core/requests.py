@@ -4,6 +4,8 @@ A put or delete is coordinated by an owner of the key, a get where it arrives. W
 alone decides on the first, when there is data to take.
 """
 
+from collections.abc import Callable
+
 from zdynamo.core.admission import refusal
 from zdynamo.core.buckets import LWW
 from zdynamo.core.conditions import Condition, holds
@@ -47,13 +49,15 @@ NO_DOT = (0, 0, 0)
 DISK_FULL = "the disk is full: ask again, or another node"
 
 DataRequest = Get | Put | Delete
+HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # an owner has told its round of a key's partition
 
 
 class Requests:
     """The requests that this node works on."""
 
-    def __init__(self, state: State, *, first_number: int) -> None:
+    def __init__(self, state: State, *, heard_round: HeardRound, first_number: int) -> None:
         self._state = state
+        self._heard_round = heard_round
         self._limits = state.limits
         self._counters = state.counters
         self.pending = Pending(first_number)
@@ -100,6 +104,9 @@ class Requests:
         operation = self.pending.get(message.request)
         if not isinstance(operation, Read):
             return []
+        if message.round > self._state.rounds.of_key(operation.key) + 1:
+            noted = self._heard_round(replica, operation.key, message.round, placement)
+            return noted + self._reads.fetched(replica, message, operation, placement, now)
         return self._reads.fetched(replica, message, operation, placement, now)
 
     def forwarded(self, node: NodeId, message: Forwarded, now: Now) -> list[Effect]:
