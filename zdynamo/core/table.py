@@ -8,7 +8,7 @@ import xxhash
 from zdynamo.messages import MemberRecord, NodeId
 
 MEMBERS_MAX = 1_000  # records kept, removed ones too; beyond, nobody new is taken in
-FIGURE_MAX = 2**53  # of versions and epochs, which their owner must be able to raise
+FIGURE_MAX = 2**53  # of versions and epochs, which their owner must be able to raise, and of times
 WEIGHT_MAX = 1_000
 
 
@@ -59,7 +59,7 @@ class MemberTable:
 def is_sound(record: MemberRecord) -> bool:
     """Whether a member can say this of itself; anything else is not believed."""
     figures = 0 < record.version < FIGURE_MAX and 0 < record.epoch < FIGURE_MAX
-    return figures and 0 < record.weight <= WEIGHT_MAX
+    return figures and 0 <= record.started_ms < FIGURE_MAX and 0 < record.weight <= WEIGHT_MAX
 
 
 def _rank(record: MemberRecord) -> tuple[bool, int, int, int, str, str]:
