@@ -8,6 +8,7 @@ associative and idempotent, and never drops a sibling for any reason but a clock
 
 from collections.abc import Iterable
 from itertools import pairwise
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -43,9 +44,11 @@ class Record(Struct, array_like=True, frozen=True):
 
 
 CLIENT_BYTES = 8  # of a request id: who made it; the rest counts
+FEW = 4  # siblings that are found sooner by looking through all
 NOTHING_SEEN = Clock()
 EMPTY = Record(NOTHING_SEEN, ())
 
+_by_dot = attrgetter("dot")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
 
@@ -58,30 +61,37 @@ def decode_record(encoded: bytes) -> Record:
         record = _decoder.decode(encoded)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(str(error)) from None
-    if len(record.siblings) > 1 or len(record.clock.entries) > 1 or record.clock.cloud:
+    clock = record.clock
+    if len(record.siblings) > 1 or len(clock.entries) > 1 or clock.cloud:
         _check_canonical(record)
     for sibling in record.siblings:
-        if not covers(record.clock, sibling.dot):
+        if sibling.dot not in clock.entries and not covers(clock, sibling.dot):
             raise Malformed("a sibling that its clock has not seen")
     return record
 
 
 def covers(clock: Clock, dot: Dot) -> bool:
     """Whether the clock has seen the dot."""
-    actor, birth, counter = dot
-    for entry_actor, entry_birth, highest in clock.entries:
-        if entry_actor == actor and entry_birth == birth:
-            return counter <= highest or dot in clock.cloud
+    for entry in clock.entries:
+        if entry[1] == dot[1] and entry[0] == dot[0]:
+            return entry[2] >= dot[2] or dot in clock.cloud
     return dot in clock.cloud
 
 
 def join(one: Clock, other: Clock) -> Clock:
-    """What either has seen."""
-    if one == other or (not other.entries and not other.cloud):
-        return one
-    if not one.entries and not one.cloud:
-        return other
-    return _clock(one.entries + other.entries, one.cloud + other.cloud)
+    """What either has seen; `one` or `other` itself if that has seen it all."""
+    mine, theirs = one.entries, other.entries
+    if one.cloud or other.cloud or len(mine) != 1 or len(theirs) != 1:
+        if one == other or (not theirs and not other.cloud):
+            return one
+        if not mine and not one.cloud:
+            return other
+        joined = _clock(mine + theirs, one.cloud + other.cloud)
+        return one if joined == one else other if joined == other else joined
+    (here,), (there,) = mine, theirs
+    if here[0] == there[0] and here[1] == there[1]:
+        return one if here[2] >= there[2] else other
+    return Clock((here, there) if here < there else (there, here))
 
 
 def with_dots(clock: Clock, dots: Iterable[Dot]) -> Clock:
@@ -95,17 +105,21 @@ def merge(one: Record, other: Record) -> Record:
     It is `one` itself if nothing is new to it, else `other` itself if that has seen all of `one`.
     """
     mine, theirs = one.clock, other.clock
-    shared = {sibling.dot for sibling in other.siblings}
-    kept = [sibling for sibling in one.siblings if sibling.dot in shared or not covers(theirs, sibling.dot)]
-    held = {sibling.dot for sibling in one.siblings}
-    theirs_kept = [sibling for sibling in other.siblings if sibling.dot in held or not covers(mine, sibling.dot)]
     clock = join(mine, theirs)
-    if clock == mine and len(kept) == len(one.siblings) and all(sibling.dot in held for sibling in theirs_kept):
+    held, brought = one.siblings, other.siblings
+    if clock is mine and held == brought:
         return one
-    if clock == theirs and len(theirs_kept) == len(other.siblings) and all(sibling.dot in shared for sibling in kept):
+    if len(brought) > FEW:
+        dots = {sibling.dot for sibling in brought}
+        kept = [sibling for sibling in held if sibling.dot in dots or not covers(theirs, sibling.dot)]
+    else:
+        kept = [sibling for sibling in held if sibling in brought or not covers(theirs, sibling.dot)]
+    new = [sibling for sibling in brought if not covers(mine, sibling.dot)]
+    if clock is mine and not new and len(kept) == len(held):
+        return one
+    if len(kept) + len(new) == len(brought) and clock == theirs:
         return other
-    siblings = {sibling.dot: sibling for sibling in (*kept, *theirs_kept)}
-    return Record(clock, tuple(siblings[dot] for dot in sorted(siblings)))
+    return Record(clock, tuple(sorted(kept + new, key=_by_dot) if kept and new else kept or new))
 
 
 def write(record: Record, seen: Clock, sibling: Sibling) -> Record:
@@ -114,11 +128,13 @@ def write(record: Record, seen: Clock, sibling: Sibling) -> Record:
     What the same client has written later stays too: no request has seen a later one, so this is a late attempt.
     The coordinator's record holds all that its actor ever minted for this key, so the new dot raises the clock's entry.
     """
-    kept = tuple(old for old in record.siblings if not covers(seen, old.dot) or is_later(old, sibling))
-    if not record.clock.entries and not record.clock.cloud and not seen.entries and not seen.cloud:
-        return Record(Clock((sibling.dot,)), (sibling,))
-    clock = _clock((*record.clock.entries, *seen.entries, sibling.dot), record.clock.cloud + seen.cloud)
-    return Record(clock, tuple(sorted((*kept, sibling), key=_by_dot)))
+    dot, clock = sibling.dot, record.clock
+    kept = [old for old in record.siblings if is_later(old, sibling) or not covers(seen, old.dot)]
+    if clock.cloud or seen.cloud or (seen is not clock and seen != clock):
+        raised = _clock((*clock.entries, *seen.entries, dot), clock.cloud + seen.cloud)
+    else:
+        raised = Clock(_raised(clock.entries, dot))
+    return Record(raised, tuple(sorted((*kept, sibling), key=_by_dot)) if kept else (sibling,))
 
 
 def is_later(one: Sibling, other: Sibling) -> bool:
@@ -151,6 +167,14 @@ def last_written(record: Record) -> Sibling:
     return max(record.siblings, key=_by_time)
 
 
+def _raised(entries: tuple[Dot, ...], dot: Dot) -> tuple[Dot, ...]:
+    """With a dot that is higher than all of its actor and birth."""
+    for place, entry in enumerate(entries):
+        if entry[1] == dot[1] and entry[0] == dot[0]:
+            return (*entries[:place], dot, *entries[place + 1 :])
+    return tuple(sorted((*entries, dot))) if entries else (dot,)
+
+
 def _clock(entries: Iterable[Dot], cloud: Iterable[Dot]) -> Clock:
     """The one form of this set of dots: an entry reaches as far as it can, and the cloud holds what lies beyond."""
     highest = {(entry[0], entry[1]): entry for entry in sorted(entries)}  # the last of each actor and birth
@@ -171,10 +195,6 @@ def _check_canonical(record: Record) -> None:
     unsorted = any(one.dot >= other.dot for one, other in pairwise(siblings))
     if unsorted or clock != _clock(clock.entries, clock.cloud):
         raise Malformed("a record that is not canonical")
-
-
-def _by_dot(sibling: Sibling) -> Dot:
-    return sibling.dot
 
 
 def _by_time(sibling: Sibling) -> tuple[int, Dot]:
