@@ -9,7 +9,7 @@ from typing import IO
 from msgspec import Struct
 
 from zdynamo.core.context import decode_context
-from zdynamo.core.record import Clock, covers_all
+from zdynamo.core.record import Clock, join
 from zdynamo.errors import DeadlineExceeded, OutcomeUnknown, RequestError
 
 UNSURE = (OutcomeUnknown, DeadlineExceeded)  # of a write: it may or may not have been kept
@@ -36,7 +36,7 @@ class Book:
         clock = decode_context(context)
         self._writes += 1
         self.acknowledgements += 1
-        self._open = {at: kept for at, kept in self._open.items() if not covers_all(clock, kept[1])}
+        self._open = {at: kept for at, kept in self._open.items() if join(clock, kept[1]) != clock}
         self._open[self._writes] = (value, clock)
         self.context = context
 
