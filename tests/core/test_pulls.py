@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
 
+from zdynamo.core.aside import SLICE_RECORDS
 from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
 from zdynamo.core.pages import PAGE_RECORDS_MAX
 from zdynamo.core.pulls import AGAIN_MS, ANSWER_MS, PAGE_BYTES
@@ -532,6 +533,24 @@ def test_what_this_process_has_written_over_an_old_copy_is_written_anew_by_a_ret
     assert isinstance(again, StoreReplica)
     assert again.round == 5
     assert [sibling.value for sibling in decode_record(again.record).siblings] == [b"mine"]
+
+
+def test_what_is_written_behind_the_first_slice_of_an_old_copy_is_new() -> None:
+    first, *keys = keys_in(0, SLICE_RECORDS + 50)
+    node = Puller(view())
+    for key in keys:
+        node.hears("b", StoreReplica(1, 1000, (), 0, key, record(b"removed since")))
+    node.hears("b", StoreReplica(2, 1000, (), 5, keys[-1], record(b"new", actor=8)))
+
+    node.tick()
+    node.hears("b", StoreReplica(3, 1000, (), 5, first, record(b"first", actor=8)))
+    node.hears("b", StoreReplica(4, 1000, (), 5, first, record(b"second", actor=9)))
+
+    assert node.node._state.aside.moving
+    assert {sibling.value for sibling in node.node._state.replica.load(first).record.siblings} == {b"first", b"second"}
+    assert node.settled_of(keys[0]).record == node.settled_of(keys[-2]).record == b""
+    given(node, ())
+    assert [key for key, _ in node.store.scan(b"", b"\x80")] == [first, keys[-1]]
 
 
 def test_setting_aside_goes_on_after_a_restart() -> None:
