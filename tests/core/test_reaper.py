@@ -23,8 +23,8 @@ from support.deaths import (
 )
 from support.nodes import CLUSTER, WALL_MS, LoneNode, request_id, sent, view
 
-from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Send, ViewChanged
-from zdynamo.core.reaper import ANSWER_MS, BYTES_MAX, PACE_MS
+from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
+from zdynamo.core.reaper import ANSWER_MS, BYTES_MAX, ENTRIES_MAX, PACE_MS
 from zdynamo.core.tombstones import KEY as INDEX
 from zdynamo.core.witness import KEYS_MAX
 from zdynamo.messages import (
@@ -501,3 +501,33 @@ def test_a_commit_that_fails_tells_nobody_and_leaves_the_round_as_it_was() -> No
     assert (len(effects), raised) == (2, 1)
     assert (kept, node_round(node)) == ([], 0)
     assert node.hears("b", RoundBegun(ask.request, PARTITION, 1, "")) == []
+
+
+def test_a_node_that_is_stopping_begins_nothing() -> None:
+    node = holding((KEY, TOMBSTONE))
+    node.node.stopping = True
+
+    assert node.node.next_due_ms is None
+    assert until_next_pass(node) == []
+
+
+def test_what_is_deleted_in_the_very_batch_in_which_nothing_is_found_is_found_later() -> None:
+    old, new = keys_of(2)
+    node = holding((old, TOMBSTONE), (old, RECREATED))
+    assert until_next_pass(node, 15_000) == []  # the entry that is out of date goes
+    due_ms = node.node.next_due_ms
+    assert due_ms is not None
+    pass_time(node, due_ms - node.monotonic_ms)
+
+    stored = StoreReplica(0, 1000, (), 0, new, TOMBSTONE)
+    node.node.step(FromPeer(Frame(CLUSTER, "b", 1, "a", 1, (stored,))), node.now)
+    node.step(Tick())
+
+    assert asked(node).items == ((new, digest(TOMBSTONE)),)
+
+
+def test_what_is_dead_behind_much_that_is_not_is_found() -> None:
+    keys = keys_of(ENTRIES_MAX + 2)
+    node = holding(*((key, EXPIRING) for key in keys[:-1]), (keys[-1], TOMBSTONE))
+
+    assert asked(node).items == ((keys[-1], digest(TOMBSTONE)),)

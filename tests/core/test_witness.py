@@ -16,6 +16,8 @@ from support.deaths import (
     keys_of,
     node_round,
     pass_time,
+    record_of,
+    sibling,
 )
 from support.nodes import PARTITIONS, LoneNode, sent, view
 
@@ -46,7 +48,7 @@ def in_round(round: int, node: LoneNode) -> LoneNode:
     return node
 
 
-@pytest.mark.parametrize("held", [VALUE, RECREATED, BESIDE, EXPIRING, b""])
+@pytest.mark.parametrize("held", [VALUE, RECREATED, BESIDE, EXPIRING, record_of(sibling(1, tombstone=True)), b""])
 def test_an_owner_says_what_it_does_not_hold_exactly_like_that(held: bytes) -> None:
     keys = keys_of(3)
     node = holding((keys[0], TOMBSTONE), (keys[2], TOMBSTONE), *([(keys[1], held)] if held else []))

@@ -319,7 +319,7 @@ class Reaper:
         now_ms = now.monotonic_ms
         if turn.after:
             self._turns.set(partition, now_ms)
-        elif turn.seen or turn.again or turn.fresh or partition in self._state.tombstones.fresh:
+        elif turn.seen or turn.again:
             usual_ms = self._rest_ms(partition, placement)
             self._turns.set(partition, now_ms + turn.rest_ms(usual_ms, safe_wall_ms(self._state, now)))
         else:
