@@ -8,7 +8,7 @@ from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, reque
 from zdynamo.core.aside import SLICE_RECORDS
 from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
 from zdynamo.core.pages import PAGE_RECORDS_MAX
-from zdynamo.core.pulls import AGAIN_MS, ANSWER_MS, PAGE_BYTES
+from zdynamo.core.pulls import AGAIN_MS, ANSWER_MS, LINK_MS, PAGE_BYTES
 from zdynamo.core.record import Clock, Record, Sibling, decode_record, encode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
@@ -18,8 +18,10 @@ from zdynamo.messages import (
     Found,
     Frame,
     Get,
+    Hello,
     OutcomeUnknown,
     Page,
+    Pong,
     PullPage,
     Put,
     QuorumNotMet,
@@ -235,6 +237,24 @@ def test_owners_that_are_down_are_waited_for_without_a_busy_loop() -> None:
     node.step(ViewChanged(view(number=2, took_over=True, down="c")))
 
     assert [to for to, _ in pulls_of(node.tick())] == ["b"]
+
+
+class Stranger(Puller):
+    """Nobody has said Hello to it."""
+
+    def hello(self, peer: str) -> Hello:
+        return Pong(0)  # type: ignore[return-value]
+
+
+def test_a_peer_is_asked_once_it_has_said_hello() -> None:
+    """Before, it would drop the question."""
+    node = Stranger()
+
+    node.hears("c", LoneNode.hello(node, "c"))
+    later = node.tick(LINK_MS)
+
+    assert pulls_of(node.effects) == []
+    assert [to for to, _ in pulls_of(later)] == ["c"]
 
 
 def test_an_owner_that_does_not_answer_is_left_alone_for_a_while() -> None:

@@ -41,13 +41,14 @@ from zdynamo.core.writes import Write
 from zdynamo.messages import (
     BeginRound,
     Bucket,
+    Delete,
     DescribeCluster,
     DescribeNode,
-    Explain,
     FetchReplica,
     Forward,
     Forwarded,
     Frame,
+    Get,
     Hello,
     Inspect,
     Inspected,
@@ -60,6 +61,7 @@ from zdynamo.messages import (
     Ping,
     Pong,
     PullPage,
+    Put,
     Reap,
     ReapAsk,
     Reaped,
@@ -77,6 +79,7 @@ from zdynamo.messages import (
 from zdynamo.partition import is_storage_key
 
 STOPPING = "this node is stopping: ask another"
+DATA = (Put, Get, Delete)
 REAPING = (ReapAsk, ReapHeld, BeginRound, RoundBegun, Reap, Reaped)
 
 
@@ -111,7 +114,7 @@ class Node:
         self._started_ms = now.monotonic_ms
         self._placement: Placement | None = None
         self._links = Links(self.counters)
-        self._pulls = Pulls(state)
+        self._pulls = Pulls(state, linked=self._links.heard)
         self._requests = Requests(state, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48))
         self._reaper = Reaper(state, heal=self._requests.heal, heard_round=self._pulls.heard_round, random=random)
         self._listings = Listings(state, self._requests.pending, fetch=self._requests.local)
@@ -132,7 +135,7 @@ class Node:
         }
         self._handlers = {
             StoreReplica: self._store_replica,
-            ReplicaStored: self._replica_stored,
+            ReplicaStored: self._requests.stored,
             FetchReplica: self._fetch_replica,
             ReplicaFetched: self._replica_fetched,
             ReplicaRefused: self._replica_refused,
@@ -283,9 +286,6 @@ class Node:
             return [Send(sender, ReplicaRefused(message.request, "malformed"))]
         return [Send(sender, self._requests.local(message.request, message.key, placement))]
 
-    def _replica_stored(self, sender: NodeId, message: ReplicaStored, placement: Placement, now: Now) -> list[Effect]:
-        return self._requests.stored(sender, message, placement, now)
-
     def _replica_fetched(self, sender: NodeId, message: ReplicaFetched, placement: Placement, now: Now) -> list[Effect]:
         return self._requests.fetched(sender, message, placement, now) or self._listings.fetched(sender, message, now)
 
@@ -316,6 +316,9 @@ class Node:
             return [Reply(client, Refused(request.request, reason, retry=True))]
         if self.stopping:
             return [Reply(client, Refused(request.request, STOPPING, retry=True))]
+        if isinstance(request, DATA):
+            deadline_ms = request.deadline_ms - event.waited_ms
+            return self._requests.admit(client, request, placement, now, deadline_ms=deadline_ms)
         if isinstance(request, DescribeCluster):
             return self._describe_cluster(client, request, placement)
         if isinstance(request, DescribeNode):
@@ -327,9 +330,7 @@ class Node:
         if isinstance(request, ListKeys):
             empty = self._requests.surely_empty(placement)
             return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms, surely_empty=empty)
-        if isinstance(request, Explain):
-            return self._explains.begin(client, request, placement, now, deadline_ms=deadline_ms)
-        return self._requests.admit(client, request, placement, now, deadline_ms=deadline_ms)
+        return self._explains.begin(client, request, placement, now, deadline_ms=deadline_ms)
 
     def _describe_cluster(self, client: bytes, request: DescribeCluster, placement: Placement) -> list[Effect]:
         cluster = placement.view.cluster

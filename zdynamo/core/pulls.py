@@ -9,7 +9,7 @@ out of sight first (`aside`), and away or, where too few others are sure of thei
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from zdynamo.core.aside import stretch
@@ -24,6 +24,7 @@ from zdynamo.partition import is_storage_key, partition_of_storage_key
 
 PAGE_BYTES = 256 * 2**10
 ANSWER_MS = 5_000  # that a peer has for a page
+LINK_MS = 100  # after which it is looked again whether a peer has said Hello
 AGAIN_MS = 1_000  # after which a peer that did not give one is asked again
 RECORD_BYTES = 512  # that a record costs beside its bytes, where bytes are rationed
 ROUND_MAX = 2**53  # of a reaping round; nobody gets that far
@@ -42,8 +43,10 @@ class _Asked(NamedTuple):
 class Pulls:
     """What this node pulls. One page is on its way at a time."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, linked: Callable[[NodeId], bool]) -> None:
+        """`linked`: whether the present process of a peer has said Hello; before, it would not hear a question."""
         self._state = state
+        self._linked = linked
         self._partitions = state.partitions
         self._counters = state.counters
         self._owners: tuple[tuple[NodeId, ...], ...] = ()  # by which the partitions below were found
@@ -210,14 +213,17 @@ class Pulls:
 
     def _source(self, partition: int, doubt: Doubt, placement: Placement, now: Now) -> NodeId | None:
         """Who is to be asked next: one that has begun, then one that has not been found in doubt itself."""
-        candidates = [
-            (not given.after, not given.sure, peer)
-            for peer in placement.owners[partition]
-            if peer != placement.me
-            and not (given := doubt.given.get(peer) or Given()).whole
-            and not placement.is_down(peer)
-            and self._quiet.get(peer, 0) <= now.monotonic_ms
-        ]
+        candidates = []
+        for peer in placement.owners[partition]:
+            given = doubt.given.get(peer) or Given()
+            if given.whole or peer == placement.me or placement.is_down(peer):
+                continue
+            if self._quiet.get(peer, 0) > now.monotonic_ms:
+                continue
+            if not self._linked(peer):
+                self._quiet[peer] = now.monotonic_ms + LINK_MS
+                continue
+            candidates.append((not given.after, not given.sure, peer))
         return min(candidates)[2] if candidates else None
 
     def _ask(self, peer: NodeId, partition: int, doubt: Doubt, now: Now) -> Effect:
