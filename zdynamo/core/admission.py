@@ -6,6 +6,7 @@ from zdynamo.messages import Delete, Get, Put, Refused
 from zdynamo.partition import BUCKET_BYTES_MAX
 
 TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
+SURELY_FITS = BUCKET_BYTES_MAX // 4  # characters of a bucket's name, whatever they are
 ATTEMPTS_MAX = 1_000_000  # forwarding raises it, and it has to stay a number that can be sent
 
 
@@ -19,26 +20,32 @@ def _reason(message: Get | Put | Delete, placement: Placement, limits: NodeLimit
     view = placement.view
     if message.cluster and message.cluster != view.cluster:
         return f"this node is of cluster {view.cluster}, the client knows {message.cluster}: check the address"
-    bucket_bytes = len(message.bucket.encode())
-    if not 0 < bucket_bytes <= BUCKET_BYTES_MAX:
-        return f"the bucket's name has {bucket_bytes} bytes: use 1 to {BUCKET_BYTES_MAX}"
+    if not 0 < len(message.bucket) <= SURELY_FITS and not 0 < len(message.bucket.encode()) <= BUCKET_BYTES_MAX:
+        return f"the bucket's name has {len(message.bucket.encode())} bytes: use 1 to {BUCKET_BYTES_MAX}"
     if not 0 < len(message.key) <= limits.key_bytes_max:
         return f"the key has {len(message.key)} bytes: use 1 to {limits.key_bytes_max}"
     if not 0 < message.deadline_ms <= limits.deadline_ms_max:
         return f"the deadline is {message.deadline_ms} ms: use 1 to {limits.deadline_ms_max}"
     n = view.constants.n
+    if isinstance(message, Put):
+        if not (0 <= message.w <= n and 0 <= message.pw <= n):
+            return _count_reason(message, n)
+        if len(message.value) > limits.value_bytes_max:
+            return f"the value has {len(message.value)} bytes: use at most {limits.value_bytes_max}"
+        if (message.ttl_ms != -1 or message.condition) and (reason := _put_reason(message)):
+            return reason
+    elif reason := _count_reason(message, n):
+        return reason
+    if not isinstance(message, Get) and not 1 <= message.attempt <= ATTEMPTS_MAX:
+        return f"attempt is {message.attempt}: count from 1 to {ATTEMPTS_MAX}"
+    return ""
+
+
+def _count_reason(message: Get | Put | Delete, n: int) -> str:
     for name in ("r", "w", "pr", "pw"):
         value = getattr(message, name, 0)
         if not 0 <= value <= n:
             return f"{name} is {value}: use 1 to {n}, the number of copies, or 0 for the default"
-    if isinstance(message, Put) and len(message.value) > limits.value_bytes_max:
-        return f"the value has {len(message.value)} bytes: use at most {limits.value_bytes_max}"
-    if isinstance(message, Put) and (message.ttl_ms != -1 or message.condition):
-        reason = _put_reason(message)
-        if reason:
-            return reason
-    if not isinstance(message, Get) and not 1 <= message.attempt <= ATTEMPTS_MAX:
-        return f"attempt is {message.attempt}: count from 1 to {ATTEMPTS_MAX}"
     return ""
 
 

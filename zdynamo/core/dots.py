@@ -69,7 +69,9 @@ class HybridClock:
         """`skew_ms`: how far ahead a peer's time may be."""
         self._lead_ms = skew_ms // 2
         self._last = 0
-        self._moment: Now | None = None  # what the two below are of
+        self._moment: Now | None = None  # what the four below are of
+        self._earliest = 0  # hybrid times that may be minted
+        self._latest = 0
         self._wall_ms = 0
         self._latest_ms = 0
         self._offset_ms: int | None = None  # believed, of the wall clock from the monotonic one
@@ -79,9 +81,12 @@ class HybridClock:
 
     def next(self, now: Now, above: int = 0) -> int:
         """A time for a write over one that was written at `above`."""
-        wall_ms = self.wall_ms(now)
-        self._last = max(wall_ms << 16, min(max(self._last, above) + 1, (wall_ms + self._lead_ms) << 16))
-        return self._last
+        if now is not self._moment:
+            self.look(now)
+        time = (self._last if self._last > above else above) + 1
+        at_most, at_least = self._latest, self._earliest
+        self._last = time = at_least if time < at_least else at_most if time > at_most else time
+        return time
 
     def saw(self, time: int) -> None:
         self._last = max(self._last, time)
@@ -114,6 +119,8 @@ class HybridClock:
             believed_ms = offset_ms
         self._offset_ms = believed_ms
         self._moment = now
+        self._earliest = (now.monotonic_ms + believed_ms) << 16
+        self._latest = (now.monotonic_ms + believed_ms + self._lead_ms) << 16
         self._wall_ms = now.monotonic_ms + believed_ms
         self._latest_ms = max(now.wall_ms, self._wall_ms)
         if now.monotonic_ms < self._left_until_ms:

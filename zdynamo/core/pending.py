@@ -104,6 +104,13 @@ class Pending:
         if self._next_due_ms is None or operation.due_ms < self._next_due_ms:
             self._next_due_ms = operation.due_ms
 
+    def counted(self, operation: Operation, peer: NodeId) -> bool:
+        """The peer has done its part; whether it had been asked and this is the first that is heard of it."""
+        if not operation.tally.yes(peer):
+            return False
+        self.bytes_to[peer] -= operation.size
+        return True
+
     def heard(self, operation: Operation, peer: NodeId) -> None:
         """The peer keeps nothing of the operation in its queue any more. Call before the tally forgets it."""
         if peer in operation.tally.waiting:

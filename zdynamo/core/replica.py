@@ -127,5 +127,7 @@ class Replica:
 
     def _put(self, key: bytes, birth: bytes, encoded: bytes, record: Record) -> None:
         self._store.put(key, birth + encoded)
-        if any(sibling.tombstone or sibling.expires_ms for sibling in record.siblings):
-            self._tombstones.note(key, record)
+        for sibling in record.siblings:
+            if sibling.tombstone or sibling.expires_ms:
+                self._tombstones.note(key, record)
+                break

@@ -10,10 +10,11 @@ class Tally:
 
     __slots__ = ("_agreed", "needed", "waiting")
 
-    def __init__(self, needed: int, asked: Iterable[NodeId]) -> None:
+    def __init__(self, needed: int, asked: Iterable[NodeId], agreed: int = 0) -> None:
+        """`agreed`: so many have already, who are not among those asked."""
         self.needed = needed
         self.waiting = set(asked)  # asked, and not heard from yet
-        self._agreed = 0
+        self._agreed = agreed
 
     def yes(self, replica: NodeId) -> bool:
         """Whether this answer counted."""

@@ -4,8 +4,6 @@ A put without a context overwrites what its coordinator knows. Replicas say what
 name anything, the coordinator writes once more over that before it answers.
 """
 
-from msgspec.structs import replace
-
 from zdynamo.core.context import encode_context
 from zdynamo.core.discards import count_beside, count_covered
 from zdynamo.core.events import Effect, Noted, Now, Reply, Send
@@ -36,34 +34,25 @@ OPERATION_BYTES = 512  # about what an operation takes in memory beside its reco
 class Write:
     """A write in progress."""
 
-    __slots__ = (
-        "again",
-        "answered",
-        "beyond",
-        "blind",
-        "changed",
-        "clock",
-        "context",
-        "due_ms",
-        "handler",
-        "key",
-        "lww",
-        "number",
-        "origin",
-        "request",
-        "resent",
-        "rewritten",
-        "sibling",
-        "siblings",
-        "size",
-        "tally",
-        "unsure",
-    )
+    handler: Handler
+    tally: Tally
+    asked: list[NodeId]  # the other owners that it is sent to
+    sibling: Sibling
+    size = 0
+    answered = False
+    blind = False  # written over what the coordinator knew: once more if the replicas know more
+    rewritten = False
+    resent: tuple[NodeId, ...] = ()  # to whom it had to be sent again under a later reaping round
+    unsure = False  # whether an earlier attempt may have left a copy somewhere
+    changed = True
+    siblings = 0  # in the record as it was written
+    clock = NOTHING_SEEN  # of that record
+    beyond = NOTHING_SEEN  # what replicas hold that the record does not cover
+    context = NOTHING_SEEN  # what the client's next write may cover
 
     def __init__(
         self, number: int, origin: Origin, request: bytes, key: bytes, due_ms: int, *, lww: bool, again: bool
     ) -> None:
-        self.handler: Handler
         self.number = number
         self.origin = origin
         self.request = request  # the client's id of it
@@ -71,19 +60,6 @@ class Write:
         self.due_ms = due_ms
         self.lww = lww  # a first attempt covers whatever its coordinator knows
         self.again = again  # a second or later attempt: it covers only what its context names
-        self.blind = False  # written over what the coordinator knew: once more if the replicas know more
-        self.rewritten = False
-        self.resent: tuple[NodeId, ...] = ()  # to whom it had to be sent again under a later reaping round
-        self.unsure = False  # whether an earlier attempt may have left a copy somewhere
-        self.changed = True
-        self.answered = False
-        self.sibling: Sibling | None = None
-        self.siblings = 0  # in the record as it was written
-        self.clock = NOTHING_SEEN  # of the record as it was written
-        self.beyond = NOTHING_SEEN  # what replicas hold that the record does not cover
-        self.context = NOTHING_SEEN  # what the client's next write may cover
-        self.size = 0
-        self.tally = Tally(0, ())
 
 
 class Writes:
@@ -98,22 +74,22 @@ class Writes:
         self._clock = state.clock
         self._limits = state.limits
         self._staged: list[Write] = []  # since the last commit
+        self._resent: set[int] = set()  # numbers of those sent again since then
 
     def begin(
         self, operation: Write, sibling: Sibling, seen: Clock | None, w: int, placement: Placement, now: Now
     ) -> list[Effect]:
         """Write a sibling (its dot and time are set here) over what `seen` covers; None: over what is known here."""
-        asked = self._asked(operation.key, placement)
-        refusal: Answer | None = self._refusal(operation, asked, w, placement)
+        refusal: Answer | None = self._ask(operation, w, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
-        held = next((old for old in copy.record.siblings if old.request == operation.request), None)
-        if held is not None:
-            operation.unsure = True
-            operation.context = context_after(copy.record, held, seen or NOTHING_SEEN)
-            self._staged.append(operation)  # it may be of this very batch
-            return self._send(operation, copy.encoded, asked, w, placement, now)
+        for held in copy.record.siblings:
+            if held.request == operation.request:
+                operation.unsure = True
+                operation.context = context_after(copy.record, held, seen or NOTHING_SEEN)
+                self._staged.append(operation)  # it may be of this very batch
+                return self._send(operation, copy.encoded, placement, now)
         operation.sibling = sibling
         operation.blind = seen is None
         context = seen
@@ -121,17 +97,18 @@ class Writes:
             seen = copy.record.clock
         elif operation.lww and not operation.again:
             seen = join(seen, copy.record.clock)
-        refusal = self._too_much(operation, copy, seen)
-        if refusal is not None:
-            return [answer(operation.origin, refusal)]
+        limits = self._limits
+        if len(copy.record.siblings) >= limits.siblings_max or len(copy.encoded) > limits.record_bytes_max:
+            refusal = self._too_much(operation, copy, seen)
+            if refusal is not None:
+                return [answer(operation.origin, refusal)]
         encoded = self._mint(operation, copy, seen, placement, now)
         if encoded is None:
             reason = "the disk is full: no counters can be reserved"
             return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
         if operation.lww and context is not None and not operation.again:
             count_covered(self._state, copy.record, context, sibling)
-        effects = self._send(operation, encoded, asked, w, placement, now)
-        limits = self._limits
+        effects = self._send(operation, encoded, placement, now)
         if operation.siblings >= limits.siblings_warn or len(sibling.value) >= limits.value_warn_bytes:
             effects.append(_large(operation, sibling))
         return effects
@@ -140,21 +117,19 @@ class Writes:
         self, operation: Write, record: Record, round: int, w: int, placement: Placement, now: Now
     ) -> list[Effect]:
         """Bring a record that was read under that round to W replicas; nothing new is written."""
-        asked = self._asked(operation.key, placement)
-        refusal = self._refusal(operation, asked, w, placement)
+        refusal = self._ask(operation, w, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
         encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record))
         self._staged.append(operation)
-        return self._send(operation, encoded, asked, w, placement, now, round)
+        return self._send(operation, encoded, placement, now, round)
 
     def stored(
         self, replica: NodeId, message: ReplicaStored, operation: Write, placement: Placement, now: Now
     ) -> list[Effect]:
         """Count an acknowledgement; answer the client at the W-th."""
-        self._pending.heard(operation, replica)
-        if not operation.tally.yes(replica):
+        if not self._pending.counted(operation, replica):
             return []
         if operation.answered:
             self._pending.forget_if_over(operation)
@@ -185,6 +160,7 @@ class Writes:
         if not waits or not encoded or round + 1 < message.round:
             return self.missed(replica, operation, now)
         operation.resent += (replica,)
+        self._resent.add(operation.number)  # what it is sent may be of this very batch
         left_ms = operation.due_ms - now.monotonic_ms
         again = StoreReplica(operation.number, left_ms, placement.layouts, round, operation.key, encoded)
         return [Send(replica, again)]
@@ -198,10 +174,11 @@ class Writes:
     def committed(self) -> None:
         """All that was staged is kept."""
         self._staged.clear()
+        self._resent.clear()
 
     def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
         """The effects to carry out instead when the commit failed: nothing of what was staged leaves the node."""
-        numbers = {operation.number for operation in self._staged}
+        numbers = {operation.number for operation in self._staged} | self._resent
         requests = {operation.request for operation in self._staged}
         kept = [effect for effect in effects if not _concerns(effect, numbers, requests)]
         for operation in self._staged:
@@ -209,45 +186,47 @@ class Writes:
             refused = Refused(operation.request, "the disk is full: nothing was written", retry=True)
             kept.append(answer(operation.origin, refused if surely_nothing and not operation.unsure else unknown))
             self._pending.drop(operation)
-        self._staged.clear()
+        self.committed()
         return kept
 
-    def _refusal(
-        self, operation: Write, asked: list[NodeId], w: int, placement: Placement
-    ) -> QuorumNotMet | Overloaded | None:
-        needed = min(w, len(placement.owners_of(operation.key)))
-        if len(asked) + 1 >= needed:
-            return None
-        up = len(placement.others_up(operation.key)) + 1
-        if up >= needed:
-            return Overloaded(operation.request, RETRY_AFTER_MS)
-        return QuorumNotMet(operation.request, needed, up, f"down: {placement.down_of(operation.key)}")
+    def _ask(self, operation: Write, w: int, placement: Placement) -> QuorumNotMet | Overloaded | None:
+        """Choose the other owners that can take a record now: not down, and not behind by more than their budget."""
+        most, behind = self._limits.peer_bytes_max, self._pending.bytes_to
+        up = placement.others_up(operation.key)
+        asked = [owner for owner in up if behind[owner] < most]
+        if len(asked) + 1 < w:  # else there surely are enough
+            w = min(w, len(placement.owners_of(operation.key)))
+            if len(up) + 1 < w:
+                return QuorumNotMet(operation.request, w, len(up) + 1, f"down: {placement.down_of(operation.key)}")
+            if len(asked) + 1 < w:
+                return Overloaded(operation.request, RETRY_AFTER_MS)
+        operation.asked = asked
+        operation.tally = Tally(w, asked, agreed=1)  # this node is one of them
+        return None
 
     def _too_much(self, operation: Write, copy: Copy, seen: Clock) -> Refused | None:
         """Siblings that the write would leave beside it have limits; whoever merges them is let through."""
-        limits = self._limits
-        if len(copy.record.siblings) < limits.siblings_max and len(copy.encoded) <= limits.record_bytes_max:
-            return None
         left = [sibling for sibling in copy.record.siblings if not covers(seen, sibling.dot)]
         size = sum(len(sibling.value) for sibling in left)
-        if len(left) < limits.siblings_max and size <= limits.record_bytes_max:
+        if len(left) < self._limits.siblings_max and size <= self._limits.record_bytes_max:
             return None
         reason = f"the key has {len(left)} siblings of {size} bytes: read it and write one value with its context"
         return Refused(operation.request, reason)
-
-    def _asked(self, key: bytes, placement: Placement) -> list[NodeId]:
-        """The other owners that can take a record now: not down, and not behind by more than their budget."""
-        most, behind = self._limits.peer_bytes_max, self._pending.bytes_to
-        return [owner for owner in placement.others_up(key) if behind[owner] < most]
 
     def _mint(self, operation: Write, copy: Copy, seen: Clock, placement: Placement, now: Now) -> bytes | None:
         """Stage the sibling under a new dot. Returns the record, encoded, or None if there is no dot to be had."""
         dot = self._dots.mint(copy.birth)
         if dot is None:
             return None
-        assert operation.sibling is not None
-        above = max((held.time for held in copy.record.siblings), default=0)
-        sibling = replace(operation.sibling, dot=dot, time=self._clock.next(now, above))
+        above = 0
+        for held in copy.record.siblings:
+            if held.time > above:
+                above = held.time
+        draft = operation.sibling
+        sibling = Sibling(
+            dot, self._clock.next(now, above), draft.expires_ms, draft.tombstone, draft.content_type, draft.value,
+            draft.request,
+        )  # fmt: skip
         record = write(copy.record, seen, sibling)
         if operation.lww and len(record.siblings) > 1:
             count_beside(self._state, operation.key, copy.record, record, placement)
@@ -258,31 +237,24 @@ class Writes:
         return self._replica.stage(operation.key, dot[1], record)
 
     def _send(
-        self,
-        operation: Write,
-        encoded: bytes,
-        asked: list[NodeId],
-        w: int,
-        placement: Placement,
-        now: Now,
-        round: int | None = None,
+        self, operation: Write, encoded: bytes, placement: Placement, now: Now, round: int | None = None
     ) -> list[Effect]:
         """`round`: the one that the record was read under, if not that of this node's copy."""
         operation.handler = self
         operation.size = len(encoded) + OPERATION_BYTES
-        operation.tally = Tally(min(w, len(placement.owners_of(operation.key))), (placement.me, *asked))
-        operation.tally.yes(placement.me)
+        tally = operation.tally
         self._pending.add(operation)
         message = StoreReplica(
             operation.number, operation.due_ms - now.monotonic_ms, placement.layouts,
             self._rounds.of_key(operation.key) if round is None else round, operation.key, encoded,
         )  # fmt: skip
-        effects: list[Effect] = [Send(owner, message) for owner in asked]
-        return effects + self._conclude(operation, placement, now)
+        effects: list[Effect] = [Send(owner, message) for owner in operation.asked]
+        return effects if tally.got < tally.needed else effects + self._conclude(operation, placement, now)
 
     def _conclude(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
-        if not operation.tally.won:
-            return self._give_up(operation) if operation.tally.lost else []
+        tally = operation.tally
+        if tally.got < tally.needed:
+            return self._give_up(operation) if tally.lost else []
         if operation.beyond is not NOTHING_SEEN and not operation.rewritten:
             return self._write_over(operation, placement, now)
         done = Done(operation.request, encode_context(operation.context), operation.changed)
@@ -290,17 +262,16 @@ class Writes:
 
     def _write_over(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
         """Once more, as a new dot, over what the first W were found to hold beyond it."""
-        needed = operation.tally.needed
+        unknown = OutcomeUnknown(operation.request, operation.tally.needed, operation.tally.got)
         copy = self._replica.load(operation.key)
         self._pending.drop(operation)
         operation.answered = False
         operation.rewritten = operation.unsure = True
         operation.number = self._pending.next_number()
+        if self._ask(operation, unknown.needed, placement) is not None:
+            return [answer(operation.origin, unknown)]
         encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), placement, now)
-        if encoded is None:
-            return [answer(operation.origin, OutcomeUnknown(operation.request, needed, operation.tally.got))]
-        asked = self._asked(operation.key, placement)
-        return self._send(operation, encoded, asked, needed, placement, now)
+        return self._send(operation, encoded, placement, now) if encoded else [answer(operation.origin, unknown)]
 
     def _give_up(self, operation: Write) -> list[Effect]:
         tally = operation.tally
