@@ -121,8 +121,8 @@ class StorageSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         int,
         _option(
             "Milliseconds between looks at what is deleted or expired in one partition. It is removed when every "
-            "owner has proved to hold it. Lower: the disk is freed sooner; cost: two fsyncs on each owner when there is "
-            "some.",
+            "owner has proved to hold it. Lower: the disk is freed sooner; cost: two fsyncs on each owner when there "
+            "is some.",
             ge=100,
         ),
     ] = 10_000
