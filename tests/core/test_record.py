@@ -202,7 +202,7 @@ def test_the_bytes_of_a_record_are_the_same_for_ever() -> None:
 
     assert encode_record(record).hex() == (
         "929291930102039193040506"  # the clock: entries, cloud
-        "919793010203ce0007000000c2a474657874c4046d696c6bc410726571756573742d31362d6279746573"
+        "919793010203ce0007000000c2a474657874c4046d696c6bc410726571756573742d31362d627974657390"
     )
 
 

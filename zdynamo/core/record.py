@@ -27,6 +27,7 @@ class Sibling(Struct, array_like=True, frozen=True):
     content_type: str
     value: bytes
     request: bytes  # of the client that wrote it: a retry is recognised by it
+    gone: tuple[bytes, ...] = ()  # requests with several attempts, its own and those it covers: twins are not shown
 
 
 class Clock(Struct, array_like=True, frozen=True):
@@ -44,6 +45,7 @@ class Record(Struct, array_like=True, frozen=True):
 
 
 CLIENT_BYTES = 8  # of a request id: who made it; the rest counts
+GONE_MAX = 16  # requests that a sibling remembers; the oldest make room
 FEW = 4  # siblings that are found sooner by looking through all
 NOTHING_SEEN = Clock()
 EMPTY = Record(NOTHING_SEEN, ())
@@ -119,7 +121,10 @@ def merge(one: Record, other: Record) -> Record:
         return one
     if len(kept) + len(new) == len(brought) and clock == theirs:
         return other
-    return Record(clock, tuple(sorted(kept + new, key=_by_dot) if kept and new else kept or new))
+    together = kept + new
+    if kept and new:
+        together.sort(key=_by_dot)
+    return Record(clock, tuple(together))
 
 
 def write(record: Record, seen: Clock, sibling: Sibling) -> Record:
@@ -129,17 +134,52 @@ def write(record: Record, seen: Clock, sibling: Sibling) -> Record:
     The coordinator's record holds all that its actor ever minted for this key, so the new dot raises the clock's entry.
     """
     dot, clock = sibling.dot, record.clock
-    kept = [old for old in record.siblings if is_later(old, sibling) or not covers(seen, old.dot)]
-    if clock.cloud or seen.cloud or (seen is not clock and seen != clock):
-        raised = _clock((*clock.entries, *seen.entries, dot), clock.cloud + seen.cloud)
-    else:
+    if not clock.cloud and (seen is clock or seen == clock):  # the usual case: it covers all but what is later
+        kept = [old for old in record.siblings if is_later(old, sibling)]
         raised = Clock(_raised(clock.entries, dot))
-    return Record(raised, tuple(sorted((*kept, sibling), key=_by_dot)) if kept else (sibling,))
+    else:
+        kept = [old for old in record.siblings if is_later(old, sibling) or not covers(seen, old.dot)]
+        raised = _clock((*clock.entries, *seen.entries, dot), clock.cloud + seen.cloud)
+    written = carrying(sibling, (old for old in record.siblings if old not in kept)) if record.siblings else sibling
+    return Record(raised, tuple(sorted((*kept, written), key=_by_dot)) if kept else (written,))
+
+
+def carrying(sibling: Sibling, covered: Iterable[Sibling]) -> Sibling:
+    """The sibling, remembering what those that it covers remember.
+
+    An attempt whose coordinator died at once may come to light when that node is back, long after another attempt has
+    been covered by this very write. It must not be taken for something new.
+    """
+    gone = sibling.gone
+    for old in covered:
+        if old.gone:
+            gone = (*(request for request in old.gone if request not in gone), *gone)
+    return sibling if gone is sibling.gone else msgspec.structs.replace(sibling, gone=gone[-GONE_MAX:])
+
+
+def written_by(record: Record, request: bytes) -> Sibling | None:
+    """The sibling that the request has written, or one that has covered that."""
+    for sibling in record.siblings:
+        if sibling.request == request or request in sibling.gone:
+            return sibling
+    return None
+
+
+def current(record: Record) -> tuple[Sibling, ...]:
+    """The siblings without those that are twins of what another has covered."""
+    siblings = record.siblings
+    if len(siblings) < 2 or not any(sibling.gone for sibling in siblings):
+        return siblings
+    return tuple(
+        sibling
+        for sibling in siblings
+        if not any(sibling.request in other.gone and sibling.request != other.request for other in siblings)
+    )
 
 
 def is_later(one: Sibling, other: Sibling) -> bool:
     """Whether both are of one client, which began `one` after `other`: request ids count up."""
-    return one.request[:CLIENT_BYTES] == other.request[:CLIENT_BYTES] and one.request > other.request
+    return one.request > other.request and one.request[:CLIENT_BYTES] == other.request[:CLIENT_BYTES]
 
 
 def shown(record: Record, wall_ms: int, *, lww: bool = False) -> list[Sibling]:
@@ -147,7 +187,9 @@ def shown(record: Record, wall_ms: int, *, lww: bool = False) -> list[Sibling]:
 
     `lww`: only the last written of all siblings, and nothing if that is a tombstone or expired.
     """
-    siblings = (last_written(record),) if lww and len(record.siblings) > 1 else record.siblings
+    siblings = current(record)
+    if lww and len(siblings) > 1:
+        siblings = (last_written(record),)
     if len(siblings) == 1:
         return [] if has_ended(siblings[0], wall_ms) else [siblings[0]]
     by_request: dict[bytes, Sibling] = {}
@@ -164,11 +206,13 @@ def has_ended(sibling: Sibling, wall_ms: int) -> bool:
 
 def last_written(record: Record) -> Sibling:
     """The sibling with the greatest hybrid time; of equal times that with the greatest dot."""
-    return max(record.siblings, key=_by_time)
+    return max(current(record), key=_by_time)
 
 
 def _raised(entries: tuple[Dot, ...], dot: Dot) -> tuple[Dot, ...]:
     """With a dot that is higher than all of its actor and birth."""
+    if len(entries) == 1 and entries[0][0] == dot[0] and entries[0][1] == dot[1]:
+        return (dot,)
     for place, entry in enumerate(entries):
         if entry[1] == dot[1] and entry[0] == dot[0]:
             return (*entries[:place], dot, *entries[place + 1 :])

@@ -5,6 +5,7 @@ alone decides on the first, when there is data to take.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from zdynamo.core.admission import refusal
 from zdynamo.core.buckets import LWW
@@ -15,7 +16,7 @@ from zdynamo.core.forwards import HOPS_MAX, Forwarding, Forwards
 from zdynamo.core.pending import Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.reads import Quorum, Read, Reads, Seen, Then
-from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, join, merge, shown
+from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, carrying, join, merge, shown, written_by
 from zdynamo.core.repairs import Repair, Repairs
 from zdynamo.core.state import State
 from zdynamo.core.tombstones import is_dead
@@ -190,7 +191,7 @@ class Requests:
     ) -> list[Effect]:
         if not placement.owners:
             return self._without_layout(origin, message, hops, due_ms, placement, now)
-        key = storage_key(message.bucket.encode(), message.key, placement.view.constants.partitions)
+        key = storage_key(message.bucket.encode(), message.key, placement.partitions)
         rules = self._state.buckets.of(message.bucket)
         if isinstance(message, Get):
             self._counters["gets"] += 1
@@ -227,14 +228,12 @@ class Requests:
             return [answer(operation.origin, Refused(message.request, reason, retry=True))]
         ttl_ms = rules.expiry_ms if message.ttl_ms < 0 else message.ttl_ms
         expires_ms = self._state.clock.wall_ms(now) + ttl_ms if ttl_ms else 0
-        sibling = Sibling(NO_DOT, 0, expires_ms, False, message.content_type, message.value, message.request)
+        request = message.request
+        sibling = Sibling(NO_DOT, 0, expires_ms, False, message.content_type, message.value, request, _gone(message))
         w = max(message.w or rules.w, message.pw or rules.pw)
         if not message.condition:
             return self._writes.begin(operation, sibling, seen, w, placement, now)
-
-        def then(read: Seen, placement: Placement, now: Now) -> list[Effect]:
-            return self._put_if(operation, message.condition, sibling, seen or NOTHING_SEEN, read, w, placement, now)
-
+        then = partial(self._put_if, operation, message.condition, sibling, seen or NOTHING_SEEN, w)
         return self._read_first(operation, Quorum(rules.r, rules.pr > 0), then, placement, now)
 
     def _put_if(
@@ -243,18 +242,19 @@ class Requests:
         condition: Condition,
         sibling: Sibling,
         seen: Clock,
-        read: Seen,
         w: int,
+        read: Seen,
         placement: Placement,
         now: Now,
     ) -> list[Effect]:
         """Write over what was read, and over what has been written here since, if that is as the writer wants it."""
         record = merge(read.record, self._state.replica.load(operation.key).record)
-        held = next((old for old in record.siblings if old.request == operation.request), None)
+        held = written_by(record, operation.request)
         if held is not None:
             return self._settle(operation, record, context_after(record, held, seen), read.round, w, placement, now)
         if holds(condition, record, seen, sibling, self._state.clock.wall_ms(now), lww=operation.lww):
-            return self._writes.begin(operation, sibling, join(seen, record.clock), w, placement, now)
+            covering = carrying(sibling, record.siblings)
+            return self._writes.begin(operation, covering, join(seen, record.clock), w, placement, now)
         self._counters["conditions.failed"] += 1
         if operation.again:  # what is there may have been written over an earlier attempt
             return [answer(operation.origin, OutcomeUnknown(operation.request, w, 0))]
@@ -265,7 +265,7 @@ class Requests:
     ) -> list[Effect]:
         """With a context a write like any other; without one, over what R replicas hold."""
         w = max(message.w or rules.w, rules.pw)
-        tombstone = Sibling(NO_DOT, 0, 0, True, "", b"", message.request)
+        tombstone = Sibling(NO_DOT, 0, 0, True, "", b"", message.request, _gone(message))
         if message.context:
             return self._writes.begin(operation, tombstone, seen, w, placement, now)
 
@@ -278,7 +278,7 @@ class Requests:
             )
             if is_dead(record, wall_ms):
                 return self._settle(operation, record, record.clock, read.round, w, placement, now)
-            return self._writes.begin(operation, tombstone, record.clock, w, placement, now)
+            return self._writes.begin(operation, carrying(tombstone, record.siblings), record.clock, w, placement, now)
 
         quorum = Quorum(max(message.r or rules.r, rules.pr), rules.pr > 0)
         return self._read_first(operation, quorum, then, placement, now)
@@ -370,6 +370,11 @@ def _unread(effect: Effect) -> Effect:
     if isinstance(effect, Reply) and isinstance(effect.answer, Found | Absent | ConditionFailed | Explained):
         return Reply(effect.client, Refused(effect.answer.request, DISK_FULL, retry=True))
     return effect
+
+
+def _gone(message: Put | Delete) -> tuple[bytes, ...]:
+    """A later attempt may have a twin that nobody has seen yet."""
+    return (message.request,) if message.attempt > 1 else ()
 
 
 def _seen(message: Put | Delete) -> Clock | Refused | None:

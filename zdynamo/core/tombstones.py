@@ -6,7 +6,7 @@ does not exist.
 
 from collections.abc import Iterator
 
-from zdynamo.core.record import Record
+from zdynamo.core.record import Record, current
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
 
@@ -53,7 +53,7 @@ class Tombstones:
 def ends_ms(record: Record) -> int | None:
     """The wall clock time from which on nothing is shown of it; 0: it has ended; None: never."""
     ends = 0
-    for sibling in record.siblings:
+    for sibling in current(record):
         if not sibling.tombstone:
             if sibling.expires_ms <= 0:
                 return None
@@ -63,4 +63,4 @@ def ends_ms(record: Record) -> int | None:
 
 def is_dead(record: Record, wall_ms: int) -> bool:
     """Whether nothing is shown of it from that time on."""
-    return all(sibling.tombstone or 0 < sibling.expires_ms <= wall_ms for sibling in record.siblings)
+    return all(sibling.tombstone or 0 < sibling.expires_ms <= wall_ms for sibling in current(record))

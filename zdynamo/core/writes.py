@@ -9,7 +9,7 @@ from zdynamo.core.discards import count_beside, count_covered
 from zdynamo.core.events import Effect, Noted, Now, Reply, Send
 from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
-from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, with_dots, write
+from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, with_dots, write, written_by
 from zdynamo.core.replica import Copy
 from zdynamo.core.state import State
 from zdynamo.core.tally import Tally
@@ -84,12 +84,12 @@ class Writes:
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
-        for held in copy.record.siblings:
-            if held.request == operation.request:
-                operation.unsure = True
-                operation.context = context_after(copy.record, held, seen or NOTHING_SEEN)
-                self._staged.append(operation)  # it may be of this very batch
-                return self._send(operation, copy.encoded, placement, now)
+        held = written_by(copy.record, operation.request)
+        if held is not None:
+            operation.unsure = True
+            operation.context = context_after(copy.record, held, seen or NOTHING_SEEN)
+            self._staged.append(operation)  # it may be of this very batch
+            return self._send(operation, copy.encoded, placement, now)
         operation.sibling = sibling
         operation.blind = seen is None
         context = seen
@@ -225,7 +225,7 @@ class Writes:
         draft = operation.sibling
         sibling = Sibling(
             dot, self._clock.next(now, above), draft.expires_ms, draft.tombstone, draft.content_type, draft.value,
-            draft.request,
+            draft.request, draft.gone,
         )  # fmt: skip
         record = write(copy.record, seen, sibling)
         if operation.lww and len(record.siblings) > 1:
@@ -285,7 +285,7 @@ class Writes:
 
 def context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:
     """What a writer has seen after its write: all of the record if nothing else is left in it."""
-    if record.siblings == (sibling,):
+    if len(record.siblings) == 1:
         return record.clock
     if any(covers(seen, left.dot) for left in record.siblings if left.dot != sibling.dot):
         return with_dots(NOTHING_SEEN, (sibling.dot,))  # a late attempt: it stands beside what it would have covered
