@@ -72,6 +72,7 @@ class Pending:
     def __init__(self, first_number: int) -> None:
         self._number = first_number
         self._operations: dict[int, Operation] = {}
+        self.get = self._operations.get
         self._next_due_ms: int | None = None
         self._scanned_ms = 0
         self.unanswered = 0
@@ -91,9 +92,6 @@ class Pending:
         if self._next_due_ms is None or operation.due_ms < self._next_due_ms:
             self._next_due_ms = operation.due_ms
 
-    def get(self, number: int) -> Operation | None:
-        return self._operations.get(number)
-
     def asked(self, operation: Operation, peer: NodeId) -> None:
         """One more peer has been asked."""
         operation.tally.waiting.add(peer)
@@ -106,8 +104,11 @@ class Pending:
 
     def counted(self, operation: Operation, peer: NodeId) -> bool:
         """The peer has done its part; whether it had been asked and this is the first that is heard of it."""
-        if not operation.tally.yes(peer):
+        tally = operation.tally
+        if peer not in tally.waiting:
             return False
+        tally.waiting.remove(peer)
+        tally.got += 1
         self.bytes_to[peer] -= operation.size
         return True
 

@@ -13,6 +13,7 @@ class Placement:
     def __init__(self, view: View) -> None:
         self.view = view
         self.me = view.me.id
+        self.partitions = view.constants.partitions
         self.members: dict[NodeId, MemberView] = {member.record.id: member for member in view.members}
         self.down = frozenset(member.record.id for member in view.members if member.state == "down")
         layout = view.layout

@@ -9,7 +9,7 @@ than all of them together is sent the rest (read repair).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from zdynamo.core.context import encode_context
 from zdynamo.core.dots import wall_ms_of
@@ -36,16 +36,14 @@ LINGERING_MAX = 1000  # reads that stay; beyond, they repair what they know of a
 HEALS_MAX = 256  # reads at a time for nobody but the replicas; beyond, skipped
 
 
-@dataclass(frozen=True, slots=True)
-class Quorum:
+class Quorum(NamedTuple):
     """Which answers a read waits for."""
 
     r: int
     strict: bool = False  # primary owners are demanded: *don't know* never counts
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What R replicas hold together."""
 
     record: Record
@@ -58,28 +56,17 @@ Then = Callable[[Seen, Placement, Now], list[Effect]]  # what to do with what wa
 class Read:
     """A read in progress."""
 
-    __slots__ = (
-        "answered",
-        "answers",
-        "due_ms",
-        "everywhere",
-        "first",
-        "handler",
-        "held",
-        "key",
-        "lww",
-        "needed",
-        "number",
-        "origin",
-        "placement",
-        "record",
-        "request",
-        "size",
-        "strict",
-        "tally",
-        "then",
-        "unknown",
-    )
+    handler: Handler
+    placement: Placement  # under which the owners were asked
+    tally: Tally
+    strict = False
+    answered = False
+    size = 0
+    needed = 0
+    first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
+    unknown = 0  # of the answers, that don't know
+    held = 0  # bytes of the records in them
+    record = EMPTY  # of all answers together
 
     def __init__(
         self,
@@ -93,8 +80,6 @@ class Read:
         then: Then | None = None,
         everywhere: bool = False,
     ) -> None:
-        self.handler: Handler
-        self.placement: Placement  # under which the owners were asked
         self.number = number
         self.origin = origin
         self.request = request
@@ -103,16 +88,7 @@ class Read:
         self.lww = lww  # the reader is shown only what was written last
         self.then = then
         self.everywhere = everywhere  # repair also where nothing is held of what is dead
-        self.strict = False
-        self.answered = False
-        self.size = 0
-        self.needed = 0
-        self.first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
         self.answers: dict[NodeId, ReplicaFetched] = {}  # those that count
-        self.unknown = 0  # of them, that don't know
-        self.held = 0  # bytes of the records in them
-        self.record = EMPTY  # of all answers together
-        self.tally = Tally(0, ())
 
     @property
     def got(self) -> int:

@@ -8,34 +8,30 @@ from zdynamo.messages import NodeId
 class Tally:
     """Each replica counts once, whatever it repeats; who was not asked does not count."""
 
-    __slots__ = ("_agreed", "needed", "waiting")
+    __slots__ = ("got", "needed", "waiting")
 
     def __init__(self, needed: int, asked: Iterable[NodeId], agreed: int = 0) -> None:
         """`agreed`: so many have already, who are not among those asked."""
         self.needed = needed
         self.waiting = set(asked)  # asked, and not heard from yet
-        self._agreed = agreed
+        self.got = agreed
 
     def yes(self, replica: NodeId) -> bool:
         """Whether this answer counted."""
         if replica not in self.waiting:
             return False
         self.waiting.remove(replica)
-        self._agreed += 1
+        self.got += 1
         return True
 
     def no(self, replica: NodeId) -> None:
         self.waiting.discard(replica)
 
     @property
-    def got(self) -> int:
-        return self._agreed
-
-    @property
     def won(self) -> bool:
-        return self._agreed >= self.needed
+        return self.got >= self.needed
 
     @property
     def lost(self) -> bool:
         """Whether the number needed cannot be reached any more."""
-        return self._agreed + len(self.waiting) < self.needed
+        return self.got + len(self.waiting) < self.needed
