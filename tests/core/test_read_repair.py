@@ -297,6 +297,13 @@ def test_a_repair_of_a_batch_whose_commit_fails_is_not_sent_and_no_read_is_answe
     assert node.node._requests._repairs._in_flight == 0
 
 
+def test_a_read_that_lingers_is_not_answered_again_when_a_later_commit_fails() -> None:
+    reading = Reading(holding(OLD))
+    reading.hears("b", OLD)
+
+    assert answers(reading.node.node.abandon([], surely_nothing=True)) == []
+
+
 class Healing:
     """An owner heals a key; the test answers for the others."""
 

@@ -481,6 +481,32 @@ def test_who_is_more_than_one_round_behind_sends_nothing_again_that_may_be_gone_
     assert not any(b"older" in message.record for _, message in sent(effects, StoreReplica))  # type: ignore[attr-defined]
 
 
+def test_what_is_no_longer_held_is_not_sent_again() -> None:
+    node = LoneNode(view(down="c"))
+    first = stored(node.asked(put(1)))
+    in_round(node, 2)
+    node.store.delete(node.key(b"k"))
+    node.store.commit()
+
+    lost = node.hears("b", ReplicaRefused(first.request, "stale round", 2))
+
+    assert answers(lost) == [OutcomeUnknown(request_id(1), 2, 1)]
+    assert sent(lost, StoreReplica) == []
+
+
+def test_nothing_is_sent_again_by_a_batch_whose_commit_fails() -> None:
+    node = LoneNode()
+    first = stored(node.asked(put(1)))
+    in_round(node, 2)
+    refused = ReplicaRefused(first.request, "stale round", 2)
+    effects = node.node.step(FromClient(b"client", put(2, value=b"uncommitted")), node.now)
+    effects += node.node.step(FromPeer(Frame("cluster-of-tests", "b", 1, "a", 1, (refused,))), node.now)
+
+    instead = node.node.abandon(effects, surely_nothing=True)
+
+    assert sent(instead, StoreReplica) == []
+
+
 def test_a_delete_brings_what_it_read_under_the_round_it_was_read_under() -> None:
     node = LoneNode()
     in_round(node, 2)

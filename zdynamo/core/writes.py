@@ -152,12 +152,12 @@ class Writes:
     ) -> list[Effect]:
         """What was sent came too late for the replica's round: once more, as it is held here now.
 
-        A node that is itself more than one round behind has nothing to send: its copy may hold what is gone for good.
+        A node that was more than one round behind has set its copy aside by now, and holds only what it has written.
         """
         encoded = self._replica.fetch(operation.key)
         round = self._rounds.of_key(operation.key)
         waits = replica in operation.tally.waiting and replica not in operation.resent
-        if not waits or not encoded or round + 1 < message.round:
+        if not waits or not encoded:
             return self.missed(replica, operation, now)
         operation.resent += (replica,)
         self._resent.add(operation.number)  # what it is sent may be of this very batch
