@@ -4,7 +4,7 @@ import pytest
 from support.nodes import LoneNode, answers, request_id, sent, view
 
 from zdynamo.core.events import Effect, FromClient, FromPeer, PeerUnreachable, Tick
-from zdynamo.core.reads import LINGER, LINGERING_MAX
+from zdynamo.core.reads import HEALS_MAX, LINGER, LINGERING_MAX
 from zdynamo.core.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
 from zdynamo.core.repairs import REPAIRS_MAX
 from zdynamo.core.settings import NodeLimits
@@ -350,6 +350,18 @@ def test_healing_does_with_those_that_answer() -> None:
 
 def test_healing_alone_does_nothing() -> None:
     assert Healing(holding(DEAD, seen=view(down="bc"))).begun == []
+
+
+def test_healings_are_bounded_and_make_room_when_they_are_over() -> None:
+    node = holding(DEAD)
+    begun = [Healing(node) for _ in range(HEALS_MAX)]
+
+    beyond = Healing(node).begun
+    begun[0].hears("b", DEAD)
+    begun[0].hears("c", DEAD)
+
+    assert beyond == []
+    assert len(Healing(node).begun) == 2
 
 
 def test_an_object_over_its_limits_can_still_be_repaired_and_healed() -> None:
