@@ -103,7 +103,7 @@ def test_a_put_during_a_jump_of_the_wall_clock_expires_in_its_own_time() -> None
 def test_a_delete_of_what_has_expired_writes_nothing_new() -> None:
     node = LoneNode()
     written = sent(node.asked(put(1, ttl_ms=500)), StoreReplica)[0][1]
-    pass_ms(node, 500)
+    pass_ms(node, 500 + node.limits.clock_skew_ms)
 
     effects = node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1, w=1))
 
@@ -111,6 +111,16 @@ def test_a_delete_of_what_has_expired_writes_nothing_new() -> None:
     assert isinstance(done, Done)
     assert not done.changed
     assert {message.record for _, message in sent(effects, StoreReplica)} == {written.record}  # type: ignore[attr-defined]
+
+
+def test_a_delete_of_what_may_not_have_expired_by_other_clocks_writes_a_tombstone() -> None:
+    node = LoneNode()
+    written = sent(node.asked(put(1, ttl_ms=500)), StoreReplica)[0][1]
+    pass_ms(node, 500)
+
+    effects = node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1, w=1))
+
+    assert {message.record for _, message in sent(effects, StoreReplica)} != {written.record}  # type: ignore[attr-defined]
 
 
 def test_a_put_over_what_has_expired_replaces_it() -> None:

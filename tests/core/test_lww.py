@@ -250,3 +250,11 @@ def test_in_other_buckets_nothing_is_counted() -> None:
         node.hears("b", StoreReplica(1, 1000, (), 0, key, together))
 
     assert discarded(node) == 0
+
+
+def test_siblings_that_arrive_before_the_first_layout_are_kept() -> None:
+    node = LoneNode(view(layout=None), buckets=(LAST,))
+
+    hears_of(node, record(written(7, 1), written(8, 2)))
+
+    assert len(decode_record((node.store.get(node.key(b"k", "last")) or b"")[8:]).siblings) == 2

@@ -48,7 +48,9 @@ def test_when_too_few_owners_know_the_quorum_is_not_met() -> None:
     node.hears("b", ReplicaFetched(fetch_of(begun), False, 0, b""))
     lost = node.hears("c", ReplicaFetched(fetch_of(begun), False, 0, b""))
 
-    assert answers(lost) == [QuorumNotMet(request_id(1), 2, 1, "2 replicas have lost their copies and do not know")]
+    assert answers(lost) == [
+        QuorumNotMet(request_id(1), 2, 1, "2 replicas may have lost what they held and do not know")
+    ]
 
 
 def test_who_does_not_know_counts_beside_an_answer_that_found_the_key() -> None:
@@ -131,3 +133,23 @@ def test_an_owner_that_took_over_an_empty_disk_says_that_it_does_not_know() -> N
     effects = node.hears("b", FetchReplica(7, 1000, (), node.key(b"k")))
 
     assert [message for _, message in sent(effects, ReplicaFetched)] == [ReplicaFetched(7, False, 0, b"")]
+
+
+def test_an_owner_that_may_have_lost_the_last_write_never_counts_in_strict_mode_even_with_an_older_one() -> None:
+    node = LoneNode()
+
+    begun = node.asked(get(pr=2))
+    node.hears("b", ReplicaFetched(fetch_of(begun), False, 0, record_of(b"old")))
+    done = node.hears("c", ReplicaFetched(fetch_of(begun), True, 0, b""))
+
+    assert isinstance(answers(done)[0], Found)
+
+
+def test_one_answer_of_an_owner_that_may_have_lost_the_last_write_is_not_enough_for_a_strict_read() -> None:
+    node = LoneNode(view(took_over=True))
+    node.hears("b", StoreReplica(1, 1000, (), 0, node.key(b"k"), record_of(b"old")))
+
+    begun = node.asked(get(r=1, pr=1))
+
+    assert answers(begun) == []
+    assert answers(node.hears("b", ReplicaFetched(fetch_of(begun), True, 0, record_of(b"new", 10))))

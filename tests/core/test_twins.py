@@ -6,7 +6,18 @@ from itertools import count
 import pytest
 from support.nodes import LoneNode, answers, request_id, sent, view
 
-from zdynamo.messages import Absent, Delete, Found, Get, Put, ReplicaFetched, ReplicaStored, StoreReplica
+from zdynamo.messages import (
+    Absent,
+    Delete,
+    Done,
+    FetchReplica,
+    Found,
+    Get,
+    Put,
+    ReplicaFetched,
+    ReplicaStored,
+    StoreReplica,
+)
 from zdynamo.partition import partition_of_storage_key
 
 KEY = b"k"
@@ -80,7 +91,7 @@ def test_a_twin_of_a_deleted_value_found_by_the_delete_elsewhere_stays_away() ->
     twin, node, other = hidden_twin(), LoneNode(), LoneNode(view(me="c", others="ab"))
     second = record_of(other.asked(put(1, attempt=2, w=1)))
     begun = node.asked(Delete(request_id(2), "", 1000, "default", KEY, w=1))
-    number = sent(begun, type(sent(begun, object)[0][1]))[0][1].request  # type: ignore[attr-defined]
+    number = sent(begun, FetchReplica)[0][1].request  # type: ignore[attr-defined]
     node.hears("c", ReplicaFetched(number, True, 0, second))
 
     hears_of(node, twin)
@@ -117,3 +128,28 @@ def test_a_record_of_which_only_a_twin_is_left_is_dead() -> None:
     assert isinstance(answers(node.asked(Get(request_id(99), "", 1000, "default", KEY, r=1)))[0], Absent)
     entries = list(node.node._state.tombstones.entries(partition_of_storage_key(node.key(KEY)), b""))
     assert entries == [(node.key(KEY), 0)]
+
+
+def test_a_late_attempt_of_a_delete_takes_nothing_that_was_written_since() -> None:
+    node = LoneNode()
+    node.asked(put(1, w=1))
+    first = Delete(request_id(next(numbers)), "", 1000, "default", KEY, r=1, w=1)
+    node.asked(first)
+    overwrite(node)
+
+    (again,) = answers(node.asked(first))
+
+    assert isinstance(again, Done) and again.changed
+    assert shown(node) == {b"new"}
+
+
+def test_a_delete_reads_from_owners_that_know() -> None:
+    node = LoneNode()
+    begun = node.asked(Delete(request_id(next(numbers)), "", 1000, "default", KEY))
+    number = sent(begun, FetchReplica)[0][1].request  # type: ignore[attr-defined]
+
+    unsure = node.hears("b", ReplicaFetched(number, False, 0, hidden_twin()))
+    sure = node.hears("c", ReplicaFetched(number, True, 0, b""))
+
+    assert sent(unsure, StoreReplica) == []
+    assert len(sent(sure, StoreReplica)) == 2

@@ -1,9 +1,9 @@
 """Coordinating puts and deletes: when they are answered, with what, and what the replicas are sent."""
 
 import pytest
-from support.nodes import LoneNode, answers, request_id, sent, view
+from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
-from zdynamo.core.context import decode_context
+from zdynamo.core.context import decode_context, encode_context
 from zdynamo.core.dots import DOUBT_MS
 from zdynamo.core.events import Effect, FromClient, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
 from zdynamo.core.record import (
@@ -319,6 +319,18 @@ def test_a_commit_that_fails_acknowledges_nothing_and_leaves_the_node_as_before(
     assert node.node.idle
 
 
+def test_an_attempt_that_was_done_is_told_so_though_another_in_the_same_batch_fails() -> None:
+    node = LoneNode()
+    number = stored(node.asked(put(1))).request
+    acknowledged = FromPeer(Frame(CLUSTER, "b", 1, "a", 1, (ReplicaStored(number),)))
+
+    effects = node.node.step(acknowledged, node.now)
+    effects += node.node.step(FromClient(b"another", put(1, attempt=2)), node.now)
+    instead = node.node.abandon(effects, surely_nothing=True)
+
+    assert [type(answer) for answer in answers(instead)] == [Done, OutcomeUnknown]
+
+
 def test_a_replica_whose_commit_fails_refuses_instead_of_acknowledging() -> None:
     other = LoneNode(view(me="b", others="ac"))
     message = stored(LoneNode().asked(put(1)))
@@ -557,3 +569,24 @@ def test_a_record_that_has_seen_a_replica_but_not_its_past_brings_nothing_back()
 
     assert decode_record(node.store.get(node.key(b"k"))[8:]).siblings == (late,)  # type: ignore[index]
     assert len(found.siblings) == 1
+
+
+def test_a_context_of_somebodys_making_does_not_eat_what_is_written_with_it() -> None:
+    node = LoneNode()
+    (done,) = answers(node.asked(put(1, w=1)))
+    assert isinstance(done, Done)
+    ((actor, birth, counter),) = decode_context(done.context).entries
+    forged = encode_context(Clock(((actor, birth, counter + 1000),)))
+
+    record = decode_record(stored(node.asked(put(2, value=b"new", context=forged, w=1))).record)
+    other = LoneNode(view(me="b", others="ac"))
+    other.hears("a", StoreReplica(1, 1000, (), 0, other.key(b"k"), encode_record(record)))
+
+    assert [sibling.value for sibling in record.siblings] == [b"new"]
+    assert not covers(Clock(((actor, birth, counter + 1000),)), record.siblings[0].dot)
+
+
+def test_a_context_longer_than_any_read_gives_is_refused() -> None:
+    (refused,) = answers(LoneNode().asked(put(1, context=bytes(100_000))))
+
+    assert refused == Refused(request_id(1), "the context has 100000 bytes: pass on what a get or put gave")

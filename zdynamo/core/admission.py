@@ -5,6 +5,7 @@ from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Delete, Get, Put, Refused
 from zdynamo.partition import BUCKET_BYTES_MAX
 
+CONTEXT_BYTES_MAX = 64 * 2**10  # far above the context of any read
 TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 SURELY_FITS = BUCKET_BYTES_MAX // 4  # characters of a bucket's name, whatever they are
 ATTEMPTS_MAX = 1_000_000  # forwarding raises it, and it has to stay a number that can be sent
@@ -36,6 +37,8 @@ def _reason(message: Get | Put | Delete, placement: Placement, limits: NodeLimit
             return reason
     elif reason := _count_reason(message, n):
         return reason
+    if not isinstance(message, Get) and len(message.context) > CONTEXT_BYTES_MAX:
+        return f"the context has {len(message.context)} bytes: pass on what a get or put gave"
     if not isinstance(message, Get) and not 1 <= message.attempt <= ATTEMPTS_MAX:
         return f"attempt is {message.attempt}: count from 1 to {ATTEMPTS_MAX}"
     return ""

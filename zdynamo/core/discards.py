@@ -28,7 +28,7 @@ def merge_here(
 
 def count_beside(state: State, key: bytes, before: Record, after: Record, placement: Placement) -> None:
     """Count what has come to stand behind another in the copy of the first owner."""
-    if placement.owners_of(key)[0] == placement.me:
+    if placement.owners and placement.owners_of(key)[0] == placement.me:
         state.counters[COUNTER] += len(_behind(after) - _behind(before))
 
 

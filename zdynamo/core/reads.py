@@ -1,8 +1,8 @@
 """Coordinating a read: ask the owners, merge what they hold, answer at R (paper 4.5).
 
-*Absent* needs R owners that are settled for the partition. Who has nothing and is not settled answers *don't know*,
-which counts only beside an answer that found the key, and never when primary owners are demanded. Who is more than one
-reaping round behind another has an old copy: it may hold what is gone for good, and counts as missing.
+*Absent* needs R owners that are settled for the partition. Who is not settled may have lost the last write: its answer
+counts only where the key was found, and never when owners that know are demanded. Who is more than one reaping round
+behind another has an old copy: it may hold what is gone for good, and counts as missing.
 
 A read stays after its answer until all that were asked have been heard, or for a short while. Then whoever holds less
 than all of them together is sent the rest (read repair).
@@ -64,7 +64,7 @@ class Read:
     size = 0
     needed = 0
     first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
-    unknown = 0  # of the answers, that don't know
+    unsettled = 0  # of the answers, by owners that may have lost something
     held = 0  # bytes of the records in them
     record = EMPTY  # of all answers together
 
@@ -92,8 +92,8 @@ class Read:
 
     @property
     def got(self) -> int:
-        if self.unknown and (self.strict or self.record is EMPTY):
-            return len(self.answers) - self.unknown
+        if self.unsettled and (self.strict or self.record is EMPTY):
+            return len(self.answers) - self.unsettled
         return len(self.answers)
 
     @property
@@ -128,7 +128,7 @@ class Reads:
         if up < needed:
             down = placement.down_of(operation.key)
             return [answer(operation.origin, QuorumNotMet(operation.request, needed, up, f"down: {down}"))]
-        if needed == 1 and local is not None and (local.record or local.settled):
+        if needed == 1 and local is not None and (local.settled or (local.record and not quorum.strict)):
             others = ()
         return self._ask(operation, others, local, placement, now)
 
@@ -182,8 +182,8 @@ class Reads:
         ):
             waiting.remove(replica)
             operation.answers[replica] = first
-            if not message.record and not message.settled:
-                operation.unknown += 1
+            if not message.settled:
+                operation.unsettled += 1
         elif not self._take(replica, message, operation):
             return self.missed(replica, operation, now)
         if operation.answered:
@@ -221,8 +221,8 @@ class Reads:
         operation.tally.waiting.remove(replica)
         operation.held += len(message.record)
         self._pending.bytes_in_flight += len(message.record)
-        if not message.record and not message.settled:
-            operation.unknown += 1
+        if not message.settled:
+            operation.unsettled += 1
         if not operation.answers:
             operation.first, operation.record = message, record
             operation.answers[replica] = message
@@ -242,12 +242,12 @@ class Reads:
         self._counters["reads.old_copies"] += len(old)
         for node in old:
             del operation.answers[node]
-        operation.record, operation.unknown = EMPTY, 0
+        operation.record, operation.unsettled = EMPTY, 0
         for kept in operation.answers.values():
             if kept.record:
                 operation.record = merge(operation.record, decode_record(kept.record))
-            elif not kept.settled:
-                operation.unknown += 1
+            if not kept.settled:
+                operation.unsettled += 1
 
     def _conclude(self, operation: Read, placement: Placement, now: Now) -> list[Effect]:
         self._pending.mark_answered(operation)
@@ -276,7 +276,8 @@ class Reads:
 
     def _give_up(self, operation: Read) -> list[Effect]:
         self.drop(operation)
-        reason = f"{operation.unknown} replicas have lost their copies and do not know" if operation.unknown else ""
+        lost = operation.unsettled
+        reason = f"{lost} replicas may have lost what they held and do not know" if lost else ""
         return [answer(operation.origin, QuorumNotMet(operation.request, operation.needed, operation.got, reason))]
 
 

@@ -234,7 +234,7 @@ class Requests:
         if not message.condition:
             return self._writes.begin(operation, sibling, seen, w, placement, now)
         then = partial(self._put_if, operation, message.condition, sibling, seen or NOTHING_SEEN, w)
-        return self._read_first(operation, Quorum(rules.r, rules.pr > 0), then, placement, now)
+        return self._read_first(operation, rules.r, then, placement, now)
 
     def _put_if(
         self,
@@ -265,7 +265,7 @@ class Requests:
     ) -> list[Effect]:
         """With a context a write like any other; without one, over what R replicas hold."""
         w = max(message.w or rules.w, rules.pw)
-        tombstone = Sibling(NO_DOT, 0, 0, True, "", b"", message.request, _gone(message))
+        tombstone = Sibling(NO_DOT, 0, 0, True, "", b"", message.request, (message.request,))
         if message.context:
             return self._writes.begin(operation, tombstone, seen, w, placement, now)
 
@@ -273,21 +273,20 @@ class Requests:
             record, wall_ms = read.record, self._state.clock.wall_ms(now)
             if not record.siblings:
                 return [answer(operation.origin, Done(message.request, b"", changed=False))]
-            operation.changed = bool(shown(record, wall_ms, lww=operation.lww)) or any(
-                sibling.request == message.request for sibling in record.siblings
-            )
-            if is_dead(record, wall_ms):
+            written = written_by(record, message.request) is not None
+            operation.changed = written or bool(shown(record, wall_ms, lww=operation.lww))
+            if written or is_dead(record, wall_ms - self._limits.clock_skew_ms):
                 return self._settle(operation, record, record.clock, read.round, w, placement, now)
             return self._writes.begin(operation, carrying(tombstone, record.siblings), record.clock, w, placement, now)
 
-        quorum = Quorum(max(message.r or rules.r, rules.pr), rules.pr > 0)
-        return self._read_first(operation, quorum, then, placement, now)
+        return self._read_first(operation, max(message.r or rules.r, rules.pr), then, placement, now)
 
-    def _read_first(self, operation: Write, quorum: Quorum, then: Then, placement: Placement, now: Now) -> list[Effect]:
+    def _read_first(self, operation: Write, r: int, then: Then, placement: Placement, now: Now) -> list[Effect]:
+        """What is written over has to be all that was acknowledged: only owners that know count."""
         read = Read(
             self.pending.next_number(), operation.origin, operation.request, operation.key, operation.due_ms, then=then
         )
-        return self._reads.begin(read, quorum, self._own(operation.key, placement), placement, now)
+        return self._reads.begin(read, Quorum(r, strict=True), self._own(operation.key, placement), placement, now)
 
     def _settle(
         self, operation: Write, record: Record, context: Clock, round: int, w: int, placement: Placement, now: Now
@@ -372,7 +371,7 @@ def _unread(effect: Effect) -> Effect:
     return effect
 
 
-def _gone(message: Put | Delete) -> tuple[bytes, ...]:
+def _gone(message: Put) -> tuple[bytes, ...]:
     """A later attempt may have a twin that nobody has seen yet."""
     return (message.request,) if message.attempt > 1 else ()
 

@@ -179,7 +179,7 @@ class Writes:
     def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
         """The effects to carry out instead when the commit failed: nothing of what was staged leaves the node."""
         numbers = {operation.number for operation in self._staged} | self._resent
-        requests = {operation.request for operation in self._staged}
+        requests = {(operation.origin, operation.request) for operation in self._staged}
         kept = [effect for effect in effects if not _concerns(effect, numbers, requests)]
         for operation in self._staged:
             unknown = OutcomeUnknown(operation.request, operation.tally.needed, 0)
@@ -216,6 +216,8 @@ class Writes:
     def _mint(self, operation: Write, copy: Copy, seen: Clock, placement: Placement, now: Now) -> bytes | None:
         """Stage the sibling under a new dot. Returns the record, encoded, or None if there is no dot to be had."""
         dot = self._dots.mint(copy.birth)
+        if dot is not None and seen is not copy.record.clock and covers(seen, dot):
+            dot = self._dots.mint(0)  # nobody can have seen it: a context of somebody's making must not eat the write
         if dot is None:
             return None
         above = 0
@@ -303,12 +305,13 @@ def _large(operation: Write, sibling: Sibling) -> Noted:
     return Noted("record.large", fields, "warning")
 
 
-def _concerns(effect: Effect, numbers: set[int], requests: set[bytes]) -> bool:
+def _concerns(effect: Effect, numbers: set[int], requests: set[tuple[Origin, bytes]]) -> bool:
     """Whether an effect tells anybody of a write that was not committed."""
     if isinstance(effect, Reply):
-        return effect.answer.request in requests
-    if isinstance(effect, Send):
-        if isinstance(effect.message, StoreReplica):
-            return effect.message.request in numbers
-        return isinstance(effect.message, Forwarded) and effect.message.answer.request in requests
-    return False
+        return (effect.client, effect.answer.request) in requests
+    if not isinstance(effect, Send):
+        return False
+    message = effect.message
+    if isinstance(message, StoreReplica):
+        return message.request in numbers
+    return isinstance(message, Forwarded) and ((effect.to, message.request), message.answer.request) in requests
