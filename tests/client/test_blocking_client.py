@@ -131,7 +131,7 @@ def test_addresses_where_nothing_runs_are_unreachable():
 
 
 def test_when_the_node_that_has_the_call_dies_another_serves_it_at_once(cluster):
-    with ScriptedNode(cluster) as other, Client(other.address, deadline_ms=20_000) as client:
+    with ScriptedNode(cluster) as other, Client(other.address, deadline_ms=100_000) as client:
         dying = ScriptedNode(cluster, silent_on_data(cluster))
         cluster.owners = [dying.address]
         wait_until(lambda: len(client.members()) == 2 and client.node_status(other.address))
@@ -144,7 +144,7 @@ def test_when_the_node_that_has_the_call_dies_another_serves_it_at_once(cluster)
             assert putting.result() == b"context of k"
 
         first, again = dying.data_requests()[0], other.data_requests()[0]
-        assert time.monotonic() - began < 1.0, "learned of by the connection, not by the patience of 2 s"
+        assert time.monotonic() - began < 9.0, "learned of by the connection, not by the patience of 10 s"
         assert (first.request, first.attempt, again.attempt) == (again.request, 1, 2)
 
 
