@@ -13,6 +13,7 @@ from zdynamo.core.record import Clock, Record, Sibling, decode_record, encode_re
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Absent,
+    Bucket,
     DescribeNode,
     FetchReplica,
     Found,
@@ -59,9 +60,14 @@ class Puller(LoneNode):
     """A node that took over the place of a member, and whose peers give what the test says."""
 
     def __init__(
-        self, seen: View | None = None, *, store: MemoryStore | None = None, limits: NodeLimits | None = None
+        self,
+        seen: View | None = None,
+        *,
+        store: MemoryStore | None = None,
+        limits: NodeLimits | None = None,
+        buckets: tuple[Bucket, ...] = (),
     ) -> None:
-        super().__init__(seen or view(took_over=True), store=store, limits=limits)
+        super().__init__(seen or view(took_over=True), store=store, limits=limits, buckets=buckets)
         self.asked_for: tuple[str, PullPage] | None = None
         self.effects = self.tick()
 
@@ -296,6 +302,19 @@ def test_a_page_that_nobody_asked_for_is_not_taken() -> None:
     assert len(node.unsettled) == PARTITIONS
 
 
+def test_a_page_of_a_round_that_nobody_can_have_reached_is_not_taken() -> None:
+    """It would be kept on disk, and every record refused for good."""
+    node = Puller()
+    (key,) = keys_in(0, 1)
+
+    effects = node.gets(((key, record(b"v")),), round=2**64 - 1)
+
+    assert effects == []
+    assert node.node._state.rounds.of(0) == 0
+    assert node.store.get(key) is None
+    assert [to for to, _ in pulls_of(node.tick(ANSWER_MS))] == ["c"]
+
+
 def test_keys_that_do_not_belong_there_are_not_taken_and_whoever_gives_them_is_not_sure() -> None:
     node = Puller()
     (inside,), (outside,) = keys_in(0, 1), keys_in(1, 1)
@@ -316,16 +335,52 @@ def test_a_page_without_records_and_without_an_end_is_asked_for_again_later() ->
     assert not node.node._state.partitions.doubts[0].given["b"].whole
 
 
-def test_records_from_the_future_are_asked_for_again_later() -> None:
-    """Or the partition would be settled without them."""
+def test_records_from_the_future_are_left_out_and_named_once_a_page() -> None:
+    """Or one clock that was wrong for a minute would keep this owner from being settled until that time has come."""
     node = Puller()
-    first, second = keys_in(0, 2)
+    first, second, third, fourth = keys_in(0, 4)
+    ahead = record(b"ahead", ahead_ms=3_600_000)
 
-    effects = node.gets(((first, record(b"1")), (second, record(b"2", ahead_ms=3_600_000))))
+    effects = node.gets(((first, record(b"1")), (second, ahead), (third, ahead), (fourth, record(b"4"))))
 
-    assert names_noted(effects) == ["pull.refused"]
-    assert node.node._state.partitions.doubts[0].given["b"].after == first
-    assert not node.node._state.partitions.doubts[0].given["b"].whole
+    assert [key for key, _ in node.store.scan(b"", b"\x80")] == [first, fourth]
+    assert [effect for effect in effects if isinstance(effect, Noted)] == [
+        Noted(
+            "pull.skipped",
+            {"peer": "b", "bucket": "default", "key": second[10:].decode(), "count": 2, "reason": "clock skew"},
+            "warning",
+        )
+    ]
+    assert node.node.counters["pulls.skipped"] == 2
+    assert node.node._state.partitions.doubts[0].given["b"].whole
+
+
+@pytest.mark.parametrize(("w", "sure"), [(1, False), (2, True)])
+def test_whoever_gives_a_record_from_the_future_is_sure_unless_nobody_else_need_have_taken_it(
+    w: int, sure: bool
+) -> None:
+    """Others refuse it, so that a write with it was acknowledged only where one copy is enough."""
+    node = Puller(buckets=(Bucket("default", w=w),))
+    (key,) = keys_in(0, 1)
+
+    node.gets(((key, record(b"ahead", ahead_ms=3_600_000)),))
+
+    assert node.node._state.partitions.doubts[0].given["b"].sure is sure
+
+
+@pytest.mark.parametrize(
+    "clock", [Clock(((6, 1, 1), (7, 2, 2))), Clock(((7, 1, 2),)), Clock(((7, 2, 2),), ((8, 1, 1),))]
+)
+def test_whoever_gives_a_record_from_the_future_over_an_older_write_is_not_sure(clock: Clock) -> None:
+    """The older one may have been acknowledged, and be held nowhere else."""
+    node = Puller()
+    (key,) = keys_in(0, 1)
+    dot = next(entry for entry in clock.entries if entry[0] == 7)
+    ahead = Sibling(dot, (WALL_MS + 3_600_000) << 16, 0, False, "", b"ahead", request_id(7))
+
+    node.gets(((key, encode_record(Record(clock, (ahead,)))),))
+
+    assert not node.node._state.partitions.doubts[0].given["b"].sure
 
 
 def test_pulling_is_throttled() -> None:
@@ -604,3 +659,29 @@ def test_what_a_failed_commit_has_lost_is_pulled_again() -> None:
 
     assert 0 in node.unsettled
     assert [(to, asked.partition) for to, asked in pulls_of([*node.tick(), *node.tick()])] == [("c", 0)]
+
+
+def fails(node: Puller, step: Callable[[], list[Effect]]) -> list[Effect]:
+    """The commit after this step."""
+    effects = step()
+    node.store._staged.clear()
+    return node.node.abandon(effects, surely_nothing=True)
+
+
+def test_an_old_copy_that_a_failed_commit_has_not_set_aside_is_held_as_before() -> None:
+    """Not moved by whoever reads it next, under a doubt that is gone."""
+    node = old_copy()
+    news = Frame(CLUSTER, "b", 1, "a", 1, (StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)),))
+
+    fails(node, lambda: node.node.step(FromPeer(news), node.now))
+
+    assert node.settled_of(OLD) == ReplicaFetched(5, True, 0, record(b"removed since"))
+
+
+def test_what_a_failed_commit_has_not_moved_out_of_sight_is_not_shown() -> None:
+    node = old_copy()
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    fails(node, lambda: node.node.step(Tick(), node.now))
+
+    assert node.settled_of(OLD) == ReplicaFetched(5, False, 5, b"")

@@ -5,7 +5,7 @@ the node's own keys, in slices; whoever comes to a key first moves it. A record 
 nothing is no part of the old copy, and stays.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from zdynamo.core.dots import BIRTH_BYTES, Dots
 from zdynamo.core.record import decode_record
@@ -60,7 +60,7 @@ class Aside:
             self._store.delete(key)
         return taken
 
-    def reload(self, moving: Iterable[tuple[int, bytes]]) -> None:
+    def reload(self, moving: Mapping[int, bytes]) -> None:
         """Partitions that are being moved, each with the storage key up to which that is done."""
         self.moving = dict(moving)
 

@@ -26,6 +26,10 @@ class Buckets:
         """The rules of a bucket; r and w are never 0."""
         return self._rules.get(name, self._default)
 
+    def of_key(self, key: bytes) -> Bucket:
+        """The rules of a storage key's bucket."""
+        return self.of(split_storage_key(key)[1].decode(errors="replace"))
+
     def is_lww(self, key: bytes) -> bool:
         """Whether the bucket of a storage key shows only what was written last."""
         return bool(self._lww) and split_storage_key(key)[1] in self._lww

@@ -71,6 +71,11 @@ class Partitions:
         """By partition, where it is unsettled."""
         return self._doubts
 
+    @property
+    def moving(self) -> dict[int, bytes]:
+        """Where an old copy is on its way out of sight: the storage key up to which that is done."""
+        return {partition: doubt.moved for partition, doubt in self._doubts.items() if doubt.aside == "moving"}
+
     def layout_known(self, owned: Iterable[int], *, took_over: bool) -> str:
         """Which partitions this node owns. Returns why they are unsettled as of now, "" if nothing new is known."""
         why = self._kept.doubt or (TOOK_OVER if took_over and not self._kept.layout_seen else "")

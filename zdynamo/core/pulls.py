@@ -17,10 +17,11 @@ from zdynamo.core.events import Effect, Noted, Now, Send
 from zdynamo.core.pages import page_for
 from zdynamo.core.partitions import Doubt, Given
 from zdynamo.core.placement import Placement
+from zdynamo.core.record import Clock, decode_record
 from zdynamo.core.session import OLD_FOLDER
 from zdynamo.core.state import State
 from zdynamo.messages import NodeId, Page, PullPage
-from zdynamo.partition import is_storage_key, partition_of_storage_key
+from zdynamo.partition import is_storage_key, partition_of_storage_key, split_storage_key
 
 PAGE_BYTES = 256 * 2**10
 ANSWER_MS = 5_000  # that a peer has for a page
@@ -142,6 +143,8 @@ class Pulls:
         asked, partition = self._asked, message.partition
         if asked is None or (asked.peer, asked.request, asked.partition) != (sender, message.request, partition):
             return []
+        if message.round > ROUND_MAX:
+            return []  # it will be asked again, as if nothing had come
         self._asked = None
         if self._stale:
             return []
@@ -175,7 +178,7 @@ class Pulls:
         """Find out what there is to do, from then on."""
         doubts = self._partitions.doubts
         self._queue = deque(partition for partition in self._owned if partition in doubts)
-        self._state.aside.reload((at, doubt.moved) for at, doubt in doubts.items() if doubt.aside == "moving")
+        self._state.aside.reload(self._partitions.moving)
         self._count()
         self.next_due_ms = due_ms if self._queue else None
 
@@ -238,29 +241,45 @@ class Pulls:
         given = doubt.given.setdefault(sender, Given())
         latest_ms = self._state.clock.latest_ms(now)
         given.sure = given.sure and message.settled
-        refused = "stale round" if message.round + 1 < self._state.rounds.of(message.partition) else ""
+        refused = message.round + 1 < self._state.rounds.of(message.partition)
+        skipped: list[bytes] = []
         for key, encoded in message.records if not refused else ():
             self._debt_bytes += RECORD_BYTES + len(key) + len(encoded)
             if not self._is_next(key, message.partition, given, placement):
                 given.sure = False
                 continue
             merged = self._state.replica.merge(0, key, encoded, message.round, latest_ms)
-            reason = merged.refused.reason if merged.refused is not None else ""
-            if reason == "clock skew":
-                refused = reason
-                break
-            given.sure = given.sure and not reason
             given.after = key
-            self._counters["pulls.records"] += 1
+            if merged.refused is None:
+                self._counters["pulls.records"] += 1
+            elif merged.refused.reason == "clock skew":
+                skipped.append(key)  # others refuse it too, so that only W=1 can have acknowledged what is new in it
+                given.sure = given.sure and self._state.buckets.of_key(key).w > 1 and _is_first(encoded)
+            else:
+                given.sure = False
         self._counters["pulls.pages"] += 1
         if refused or not (message.last or message.records):
             self._hush(sender, now)
         else:
             given.whole = message.last
         self._partitions.keep(message.partition)
-        if not refused:
-            return []
-        return [Noted("pull.refused", {"peer": placement.name_of(sender), "reason": refused}, "warning")]
+        peer = placement.name_of(sender)
+        if refused:
+            return [Noted("pull.refused", {"peer": peer, "reason": "stale round"}, "warning")]
+        return [self._skip(peer, skipped)] if skipped else []
+
+    def _skip(self, peer: str, keys: list[bytes]) -> Effect:
+        """Records from the future are left out, or one wrong clock would keep this node waiting until that time."""
+        self._counters["pulls.skipped"] += len(keys)
+        _, bucket, key = split_storage_key(keys[0])
+        fields: dict[str, object] = {
+            "peer": peer,
+            "bucket": bucket.decode(errors="backslashreplace"),
+            "key": key[:64].decode(errors="backslashreplace"),
+            "count": len(keys),
+            "reason": "clock skew",
+        }
+        return Noted("pull.skipped", fields, "warning")
 
     def _is_next(self, key: bytes, partition: int, given: Given, placement: Placement) -> bool:
         in_place = partition_of_storage_key(key) == partition and key > given.after
@@ -333,3 +352,10 @@ def _missing(partition: int, doubt: Doubt, placement: Placement) -> list[NodeId]
         for owner in placement.owners[partition]
         if placement.is_down(owner) and not (doubt.given.get(owner) or Given()).whole
     ]
+
+
+def _is_first(encoded: bytes) -> bool:
+    """Whether a record is one write that has seen no other: whoever leaves it out leaves out nothing else."""
+    record = decode_record(encoded)
+    _, birth, counter = dot = record.siblings[0].dot
+    return birth == counter and record.clock == Clock((dot,))

@@ -42,6 +42,7 @@ class State:
         self.tombstones = Tombstones(store)
         self.partitions = Partitions(store, doubt=self.session.doubt)
         self.aside = Aside(store, self.dots, self.tombstones)
+        self.aside.reload(self.partitions.moving)
         self.replica = Replica(
             store, self.clock, self.rounds, self.tombstones, self.aside, clock_skew_ms=limits.clock_skew_ms
         )
@@ -53,3 +54,4 @@ class State:
         self.rounds.discarded()
         self.session.discarded()
         self.partitions.reload()
+        self.aside.reload(self.partitions.moving)
