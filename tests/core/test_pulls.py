@@ -44,12 +44,12 @@ def record(value: bytes, actor: int = 7, *, ahead_ms: int = 0) -> bytes:
     return encode_record(Record(Clock((dot,)), (Sibling(dot, time, 0, False, "", value, request_id(actor)),)))
 
 
-def keys_in(partition: int, count: int) -> list[bytes]:
+def keys_in(partition: int, count: int, bucket: bytes = b"default") -> list[bytes]:
     """Storage keys of one partition, in order."""
     found = []
     number = 0
     while len(found) < count:
-        key = storage_key(b"default", b"%d" % number, PARTITIONS)
+        key = storage_key(bucket, b"%d" % number, PARTITIONS)
         number += 1
         if partition_of_storage_key(key) == partition:
             found.append(key)
@@ -493,16 +493,16 @@ def test_an_unsettled_owner_says_so_in_what_it_gives() -> None:
 OLD, NEW = keys_in(0, 2)
 
 
-def old_copy() -> Puller:
+def old_copy(*, buckets: tuple[Bucket, ...] = ()) -> Puller:
     """A settled node that holds a value which the others have removed: they are in round 5."""
-    node = Puller(view())
+    node = Puller(view(), buckets=buckets)
     node.hears("b", StoreReplica(1, 1000, (), 0, OLD, record(b"removed since")))
     return node
 
 
-def given(node: Puller, records: Records, *, settled: bool = True) -> None:
+def given(node: Puller, records: Records, *, settled: bool = True) -> list[Effect]:
     """The others give partition 0, in round 5, as often as they are asked."""
-    node.gets_all(lambda _, asked: Page(asked.request, asked.partition, settled, 5, records, last=True))
+    return node.gets_all(lambda _, asked: Page(asked.request, asked.partition, settled, 5, records, last=True))
 
 
 def test_an_owner_two_rounds_behind_knows_nothing_of_the_partition_any_more() -> None:
@@ -555,6 +555,44 @@ def test_where_nobody_else_is_sure_an_old_copy_comes_back_and_the_node_says_so()
     assert node.settled_of(OLD).record == record(b"removed since")
     assert node.settled_of(NEW).record == record(b"new", actor=8)
     assert "removed ones be back" in node.notices[0]
+
+
+def test_of_an_old_copy_only_what_is_in_buckets_without_proof_comes_back() -> None:
+    """Where one copy is enough for a write, two others cannot know all; elsewhere they do."""
+    (cached,) = keys_in(0, 1, b"cache")
+    node = old_copy(buckets=(Bucket("cache", w=1), Bucket("strict", w=3)))
+    node.hears("b", StoreReplica(1, 1000, (), 0, cached, record(b"cached")))
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    effects = given(node, ((NEW, record(b"new", actor=8)),))
+
+    assert node.settled_of(OLD) == ReplicaFetched(5, True, 5, b"")
+    assert node.settled_of(cached).record == record(b"cached")
+    assert [effect.fields.get("buckets") for effect in effects if isinstance(effect, Noted)] == [None, "cache"]
+
+
+ONE, THREE = Bucket("one", w=1), Bucket("three", w=3)
+
+
+@pytest.mark.parametrize(
+    ("sure", "buckets", "told"),
+    [
+        ("bc", (THREE,), ""),
+        ("bc", (ONE, Bucket("another", w=1)), "another, one"),
+        ("b", (), "all"),
+        ("b", (ONE, THREE), "all but three"),
+        ("", (THREE,), "all"),
+    ],
+)
+def test_a_node_says_which_buckets_were_settled_without_proof(
+    sure: str, buckets: tuple[Bucket, ...], told: str
+) -> None:
+    node = old_copy(buckets=buckets)
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    node.gets_all(lambda peer, asked: Page(asked.request, asked.partition, peer in sure, 5, (), last=True))
+
+    assert [notice.rpartition(": ")[2] for notice in node.notices] == ([f"{told})"] if told else [])
 
 
 def test_an_old_copy_is_found_by_a_page_a_question_a_refusal_and_a_read() -> None:

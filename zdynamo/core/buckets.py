@@ -35,9 +35,14 @@ class Buckets:
         return bool(self._lww) and split_storage_key(key)[1] in self._lww
 
     @property
+    def rules(self) -> tuple[Bucket, ...]:
+        """Of every bucket in the table, and of all others, under no name."""
+        return (self._default, *self._rules.values())
+
+    @property
     def w_min(self) -> int:
         """The fewest replicas that an acknowledged write has, unless its request asked for fewer."""
-        return min(rules.w for rules in (self._default, *self._rules.values()))
+        return min(rules.w for rules in self.rules)
 
     def _filled(self, bucket: Bucket) -> Bucket:
         limits = self._limits

@@ -5,7 +5,8 @@ It is settled again when N-W+1 of them that were settled themselves have given a
 acknowledged is among that. Where there are not so many it is settled when all have given, and the node says so.
 
 An owner whose reaping round is more than one behind a peer's was given an old copy of the partition: what it holds goes
-out of sight first (`aside`), and away or, where too few others are sure of theirs, back in the end.
+out of sight first (`aside`), and away or, where too few others are sure of theirs, back in the end. How many are enough
+depends on the bucket's W, so that some of it may go away and some back.
 """
 
 from collections import deque
@@ -61,6 +62,7 @@ class Pulls:
         self._settled = 0  # since the last time that there was no doubt
         self._unproven = 0  # settled without proof, by this process
         self._told = 0  # of those
+        self._lacking: set[str] = set()  # buckets without proof in any of them; "": all that have no rules of their own
         self._stale = True  # the queue may not be what the partitions' state says
         self.next_due_ms: int | None = None  # when `tick` has something to do
 
@@ -171,7 +173,7 @@ class Pulls:
         if self._unproven:
             yield (
                 f"{self._unproven} partitions were settled on the word of too few owners that were sure of theirs: "
-                "acknowledged writes may be missing, or removed ones be back"
+                f"acknowledged writes may be missing, or removed ones be back (buckets: {self._lacking_names()})"
             )
 
     def _look(self, due_ms: int) -> None:
@@ -199,11 +201,11 @@ class Pulls:
             if doubt.aside == "moved" and proven is not None:
                 doubt.aside = "dropping" if proven else "returning"
             if doubt.aside not in ("", "moved"):
-                self._move(partition, doubt)
+                self._move(partition, doubt, placement)
                 self.next_due_ms = now.monotonic_ms + self._pause_ms()
                 return effects
             if proven is not None:
-                effects += self._settle(partition, proven=proven)
+                effects += self._settle(partition, doubt, placement)
                 continue
             peer = self._source(partition, doubt, placement, now)
             if peer is not None:
@@ -286,33 +288,46 @@ class Pulls:
         return in_place and is_storage_key(key, placement.view.constants.partitions)
 
     def _proven(self, partition: int, doubt: Doubt, placement: Placement) -> bool | None:
-        """Whether enough owners that were sure have given all; None: others may still."""
-        owners = placement.owners[partition]
-        others = [doubt.given.get(owner) or Given() for owner in owners if owner != placement.me]
-        needed = len(owners) - min(self._state.buckets.w_min, len(owners)) + 1
-        if sum(given.whole and given.sure for given in others) >= needed:
+        """Whether enough owners that were sure have given all, for every bucket; None: others may still."""
+        if self._is_enough(partition, doubt, placement, self._state.buckets.w_min):
             return True
-        return False if all(given.whole for given in others) else None
+        return False if all(given.whole for given in _others(partition, doubt, placement)) else None
 
-    def _settle(self, partition: int, *, proven: bool) -> list[Effect]:
+    def _is_enough(self, partition: int, doubt: Doubt, placement: Placement, w: int) -> bool:
+        """Whether all that so many replicas have acknowledged is among what owners that were sure have given."""
+        owners = len(placement.owners[partition])
+        sure = sum(given.whole and given.sure for given in _others(partition, doubt, placement))
+        return sure > owners - min(w, owners)
+
+    def _settle(self, partition: int, doubt: Doubt, placement: Placement) -> list[Effect]:
         """All has been given, and nothing is aside any more."""
+        rules = self._state.buckets.rules
+        lacking = {each.name for each in rules if not self._is_enough(partition, doubt, placement, each.w)}
         self._queue.remove(partition)
         self._partitions.settle(partition)
         self._settled += 1
-        self._unproven += not proven
+        self._unproven += bool(lacking)
+        self._lacking |= lacking
         self._count()
         if self._queue:
             return []
         effects: list[Effect] = [Noted("partitions.settled", {"count": self._settled})]
         if self._unproven > self._told:
             reason = "too few other owners were sure of what they gave: acknowledged writes may be missing"
-            fields: dict[str, object] = {"count": self._unproven - self._told, "reason": reason}
+            count, buckets = self._unproven - self._told, self._lacking_names()
+            fields: dict[str, object] = {"count": count, "buckets": buckets, "reason": reason}
             effects.append(Noted("partitions.settled_unproven", fields, "warning"))
         self._settled, self._told = 0, self._unproven
         return effects
 
-    def _move(self, partition: int, doubt: Doubt) -> None:
-        """A slice of what is to go out of sight, away, or back."""
+    def _lacking_names(self) -> str:
+        if "" not in self._lacking:
+            return ", ".join(sorted(self._lacking))
+        others = sorted({rules.name for rules in self._state.buckets.rules} - self._lacking)
+        return f"all but {', '.join(others)}" if others else "all"
+
+    def _move(self, partition: int, doubt: Doubt, placement: Placement) -> None:
+        """A slice of what is to go out of sight, or away; back goes only what is in buckets without proof."""
         if partition in self._fresh:
             return
         aside = self._state.aside
@@ -325,7 +340,9 @@ class Pulls:
             for key, stored in taken:
                 self._debt_bytes += RECORD_BYTES + len(stored)
                 if stored and doubt.aside == "returning":
-                    self._state.replica.take_back(key, stored)
+                    w = self._state.buckets.of_key(key).w
+                    if not self._is_enough(partition, doubt, placement, w):
+                        self._state.replica.take_back(key, stored)
             if not taken:
                 doubt.aside = ""
         self._partitions.keep(partition)
@@ -343,6 +360,12 @@ class Pulls:
     def _count(self) -> None:
         if self._queue or "partitions.unsettled" in self._counters:
             self._counters["partitions.unsettled"] = len(self._queue)
+
+
+def _others(partition: int, doubt: Doubt, placement: Placement) -> list[Given]:
+    """What the other owners have given."""
+    owners = placement.owners[partition]
+    return [doubt.given.get(owner) or Given() for owner in owners if owner != placement.me]
 
 
 def _missing(partition: int, doubt: Doubt, placement: Placement) -> list[NodeId]:
