@@ -8,7 +8,7 @@ from typing import IO
 
 from msgspec import Struct
 
-from zdynamo.core.context import decode_context
+from zdynamo.core.context import clock_in
 from zdynamo.core.record import Clock, join
 from zdynamo.errors import DeadlineExceeded, OutcomeUnknown, RequestError
 
@@ -33,7 +33,7 @@ class Book:
         self.context: bytes | None = None  # of the last acknowledged write
 
     def acknowledged(self, value: bytes, context: bytes) -> None:
-        clock = decode_context(context)
+        clock = clock_in(context)
         self._writes += 1
         self.acknowledgements += 1
         self._open = {at: kept for at, kept in self._open.items() if join(clock, kept[1]) != clock}

@@ -46,7 +46,10 @@ REFUSALS = [
         replace(PUT, ttl_ms=BIGGEST),
         f"ttl_ms is {BIGGEST}: use 1 to 3162240000000, 0 for never, or -1 for the bucket's expiry",
     ),
-    (replace(PUT, context=b"junk"), "the context is not one that a read has given, or part of it is missing"),
+    (
+        replace(PUT, context=b"junk"),
+        "the context is not one that a read of this key has given, or part of it is missing",
+    ),
 ]
 
 

@@ -1,10 +1,10 @@
 """Conditional puts: written only over what the writer wants to find at R replicas; optimistic, not linearizable."""
 
 import pytest
-from support.nodes import WALL_MS, LoneNode, answers, request_id, sent, view
+from support.nodes import PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
 
 from zdynamo.core.conditions import holds
-from zdynamo.core.context import decode_context, encode_context
+from zdynamo.core.context import clock_in, encode_context
 from zdynamo.core.events import Effect, FromClient
 from zdynamo.core.record import (
     EMPTY,
@@ -35,9 +35,10 @@ from zdynamo.messages import (
     ReplicaStored,
     StoreReplica,
 )
-from zdynamo.partition import partition_of_storage_key
+from zdynamo.partition import partition_of_storage_key, storage_key
 
 ANOTHER_CLIENT = 1 << 64
+KEY = storage_key(b"default", b"k", PARTITIONS)
 
 
 def put(number: int, condition: str = "absent", value: bytes = b"v", **fields: object) -> Put:
@@ -70,7 +71,7 @@ def stored_values(effects: list[Effect]) -> list[bytes]:
 
 
 def context_of(record: Record) -> bytes:
-    return encode_context(record.clock)
+    return encode_context(record.clock, KEY)
 
 
 LATER = sibling(9, 9)
@@ -199,7 +200,7 @@ def test_the_context_of_a_retry_does_not_cover_what_its_writer_has_not_seen() ->
     settled = node.hears("b", fetched(begun, of(mine, beside)))
     (done,) = answers(node.hears("c", ReplicaStored(sent(settled, StoreReplica)[0][1].request)))  # type: ignore[attr-defined]
 
-    clock = decode_context(done.context)  # type: ignore[union-attr]
+    clock = clock_in(done.context)  # type: ignore[union-attr]
     assert (covers(clock, mine.dot), covers(clock, beside.dot)) == (True, False)
 
 
@@ -246,7 +247,7 @@ def test_a_conditional_put_is_not_written_over_what_other_replicas_hold_beyond_i
     [
         (put(1, "unchanged"), "a put that wants nothing to have changed needs the context of a read"),
         (
-            put(1, "absent", context=encode_context(NOTHING_SEEN)),
+            put(1, "absent", context=encode_context(NOTHING_SEEN, KEY)),
             "a put that wants the key to be absent has a context: leave it out, or want *unchanged* instead",
         ),
     ],

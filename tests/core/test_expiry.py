@@ -3,7 +3,7 @@
 import pytest
 from support.nodes import WALL_MS, LoneNode, answers, request_id, sent
 
-from zdynamo.core.context import decode_context
+from zdynamo.core.context import clock_in
 from zdynamo.core.record import covers, decode_record
 from zdynamo.core.tombstones import is_dead
 from zdynamo.messages import Absent, Bucket, Delete, Done, Found, Get, Put, StoreReplica
@@ -67,7 +67,7 @@ def test_the_context_of_what_has_expired_covers_it() -> None:
 
     (absent,) = answers(node.asked(get()))
 
-    assert covers(decode_context(absent.context), dot)  # type: ignore[union-attr]
+    assert covers(clock_in(absent.context), dot)  # type: ignore[union-attr]
 
 
 def test_an_expired_sibling_is_left_out_and_the_other_is_shown() -> None:

@@ -218,7 +218,7 @@ def test_a_get_before_any_data_is_absent_at_the_founder_and_decides_nothing() ->
 
     effects = node.asked(get())
 
-    assert effects == [Reply(b"client", Absent(request_id(1), encode_context(NOTHING_SEEN)))]
+    assert effects == [Reply(b"client", Absent(request_id(1), encode_context(NOTHING_SEEN, node.key(b"k"))))]
 
 
 def test_the_first_put_asks_for_a_layout_once_and_all_that_wait_are_served_when_it_is_there() -> None:

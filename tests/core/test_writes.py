@@ -3,7 +3,7 @@
 import pytest
 from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
-from zdynamo.core.context import decode_context, encode_context
+from zdynamo.core.context import clock_in, encode_context
 from zdynamo.core.dots import DOUBT_MS
 from zdynamo.core.events import Effect, FromClient, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
 from zdynamo.core.record import (
@@ -385,7 +385,7 @@ def test_what_was_put_is_found_again() -> None:
 
     assert isinstance(found, Found)
     assert [sibling.value for sibling in found.siblings] == [b"milk"]
-    assert decode_context(found.context).entries
+    assert clock_in(found.context).entries
 
 
 def test_a_late_first_attempt_does_not_eat_what_its_client_has_written_since() -> None:
@@ -575,8 +575,8 @@ def test_a_context_of_somebodys_making_does_not_eat_what_is_written_with_it() ->
     node = LoneNode()
     (done,) = answers(node.asked(put(1, w=1)))
     assert isinstance(done, Done)
-    ((actor, birth, counter),) = decode_context(done.context).entries
-    forged = encode_context(Clock(((actor, birth, counter + 1000),)))
+    ((actor, birth, counter),) = clock_in(done.context).entries
+    forged = encode_context(Clock(((actor, birth, counter + 1000),)), node.key(b"k"))
 
     record = decode_record(stored(node.asked(put(2, value=b"new", context=forged, w=1))).record)
     other = LoneNode(view(me="b", others="ac"))

@@ -48,7 +48,7 @@ def test_a_cluster_that_is_offered_four_times_what_it_can_serve_says_so_and_reco
 
 
 def context(*entries: tuple[int, int, int]) -> bytes:
-    return encode_context(Clock(entries))
+    return encode_context(Clock(entries), b"key")
 
 
 def test_an_acknowledged_value_is_missed_unless_a_later_write_has_seen_it() -> None:

@@ -257,7 +257,8 @@ class Reads:
             least = min(answer.round for answer in operation.answers.values())
             return operation.then(Seen(operation.record, least), placement, now)
         wall_ms = self._clock.wall_ms(now)
-        told = answer(operation.origin, read_answer(operation.request, operation.record, wall_ms, lww=operation.lww))
+        found = read_answer(operation.request, operation.key, operation.record, wall_ms, lww=operation.lww)
+        told = answer(operation.origin, found)
         if operation.tally.waiting and self._room_to_linger():
             operation.due_ms = now.monotonic_ms + self._linger_ms
             self._pending.postpone(operation)
@@ -281,9 +282,9 @@ class Reads:
         return [answer(operation.origin, QuorumNotMet(operation.request, operation.needed, operation.got, reason))]
 
 
-def read_answer(request: bytes, record: Record, wall_ms: int, *, lww: bool = False) -> Found | Absent:
+def read_answer(request: bytes, key: bytes, record: Record, wall_ms: int, *, lww: bool = False) -> Found | Absent:
     """A record as a reader is shown it."""
-    context = encode_context(record.clock)
+    context = encode_context(record.clock, key)
     values = shown(record, wall_ms, lww=lww)
     if not values:
         return Absent(request, context)

@@ -199,7 +199,7 @@ class Requests:
         owners = placement.owners_of(key)
         if placement.me not in owners:
             return self._hand_on(origin, message, owners, hops, due_ms, placement, now)
-        seen = _seen(message)
+        seen = _seen(message, key)
         if isinstance(seen, Refused):
             return [answer(origin, seen)]
         operation = Write(
@@ -258,7 +258,9 @@ class Requests:
         self._counters["conditions.failed"] += 1
         if operation.again:  # what is there may have been written over an earlier attempt
             return [answer(operation.origin, OutcomeUnknown(operation.request, w, 0))]
-        return [answer(operation.origin, ConditionFailed(operation.request, encode_context(record.clock)))]
+        return [
+            answer(operation.origin, ConditionFailed(operation.request, encode_context(record.clock, operation.key)))
+        ]
 
     def _delete(
         self, operation: Write, message: Delete, seen: Clock | None, rules: Bucket, placement: Placement, now: Now
@@ -312,7 +314,7 @@ class Requests:
         placement: Placement,
         now: Now,
     ) -> list[Effect]:
-        """To the members among `to` that are not down, each request starting at another."""
+        """To the members among `to` that are not down, each request starting at another; conditional ones in order."""
         up = [node for node in to if not placement.is_down(node)]
         if hops >= HOPS_MAX or not up:
             reason = f"nobody who could coordinate it can be reached; down: {placement.names(to)}"
@@ -321,7 +323,8 @@ class Requests:
             return [answer(origin, Refused(message.request, reason, retry=True))]
         self._counters["requests.forwarded"] += 1
         operation = Forwarding(self.pending.next_number(), origin, message, hops, due_ms)
-        start = operation.number % len(up)
+        in_order = isinstance(message, Put) and message.condition  # where such meet, one of them fails
+        start = 0 if in_order else operation.number % len(up)
         candidates = sorted(up[start:] + up[:start], key=self.unreachable.__contains__)
         return self._forwards.begin(operation, candidates, now)
 
@@ -343,7 +346,8 @@ class Requests:
         if not founding and not hops:
             return self._hand_on(origin, message, (constants.founder,), hops, due_ms, placement, now)
         if founding and isinstance(message, Get) and constants.min_members == 1 and not self._layout_wanted:
-            return [answer(origin, Absent(message.request, encode_context(NOTHING_SEEN)))]
+            key = storage_key(message.bucket.encode(), message.key, placement.partitions)
+            return [answer(origin, Absent(message.request, encode_context(NOTHING_SEEN, key)))]
         if len(self._held) >= HELD_MAX:
             return [self._overloaded(origin, message)]
         self._held.append((origin, message, hops, due_ms))
@@ -376,11 +380,11 @@ def _gone(message: Put) -> tuple[bytes, ...]:
     return (message.request,) if message.attempt > 1 else ()
 
 
-def _seen(message: Put | Delete) -> Clock | Refused | None:
+def _seen(message: Put | Delete, key: bytes) -> Clock | Refused | None:
     """What the writer has seen; None: a first attempt that covers whatever its coordinator knows."""
     if not message.context:
         return None if message.attempt == 1 else NOTHING_SEEN
     try:
-        return decode_context(message.context)
+        return decode_context(message.context, key)
     except Malformed as error:
         return Refused(message.request, str(error))

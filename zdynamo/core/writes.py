@@ -259,7 +259,7 @@ class Writes:
             return self._give_up(operation) if tally.lost else []
         if operation.beyond is not NOTHING_SEEN and not operation.rewritten:
             return self._write_over(operation, placement, now)
-        done = Done(operation.request, encode_context(operation.context), operation.changed)
+        done = Done(operation.request, encode_context(operation.context, operation.key), operation.changed)
         return self._answer(operation, done)
 
     def _write_over(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
