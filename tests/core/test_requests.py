@@ -87,6 +87,14 @@ def test_requests_are_spread_over_the_owners() -> None:
     assert asked == set(owners(node, key))
 
 
+def test_conditional_puts_of_a_key_are_handed_to_the_same_owner() -> None:
+    node, key = one_of_five()
+
+    asked = {forwards(node.asked(put(number, key, condition="absent")))[0][0] for number in range(30)}
+
+    assert asked == {owners(node, key)[0]}
+
+
 def test_who_does_not_answer_soon_is_passed_over_and_the_next_gets_a_further_attempt() -> None:
     node, key = one_of_five()
 
