@@ -134,6 +134,17 @@ def test_calls_spread_over_the_owners_by_what_is_outstanding():
     assert core.step(Submitted(5, PUT, 1_000), 1) == [sent(B, 5, PUT, left_ms=950)]
 
 
+def test_conditional_puts_go_to_the_first_good_owner_so_that_those_of_all_clients_meet_at_one_node():
+    core = core_that_knows(A, B, C, D, owners=(B, C, D), b="suspect")
+    conditional = replace(PUT, condition="absent")
+
+    effects = [core.step(Submitted(call, conditional, 1_000), 0) for call in (1, 2, 3)]
+    lost = core.step(Disconnected(C), 0)
+
+    assert [effect.address for [effect] in effects] == [C, C, C]
+    assert [effect.address for effect in lost[1:]] == [D, D, D]
+
+
 def test_an_owner_that_is_suspect_or_down_is_not_asked_while_another_is_alive():
     core = core_that_knows(A, B, C, a="suspect", b="down")
 

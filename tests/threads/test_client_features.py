@@ -124,6 +124,38 @@ def test_an_update_counts_and_may_delete(db: Client) -> None:
     assert db.update("hits", lambda hits: hits or 1) == 1
 
 
+def test_of_puts_at_the_same_moment_that_want_the_key_to_be_absent_one_wins(cluster: Cluster, db: Client) -> None:
+    with Client(cluster.address("b"), context=cluster.context) as other:
+        for client in (db, other):
+            client.topology()
+        for number in range(10):
+            puts = [client.submit_put(f"lock-{number}", 1, if_absent=True) for client in (db, other, db, other)]
+            won = [put for put in puts if put.exception() is None]
+
+            assert len(won) == len(db.get(f"lock-{number}", r=3).siblings) == 1
+
+
+def test_threads_that_count_up_without_a_resolver_count_each_update(cluster: Cluster, db: Client) -> None:
+    errors_met: list[Exception] = []
+
+    def count(client: Client) -> None:
+        for _ in range(15):
+            try:
+                client.update("counter", lambda count: (count or 0) + 1, deadline_ms=20_000)
+            except errors.ZdynamoError as error:
+                errors_met.append(error)
+
+    with Client(cluster.address("b"), context=cluster.context) as other:
+        threads = [threading.Thread(target=count, args=[client]) for client in (db, db, other, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert db.get("counter", r=3).siblings == [60 - len(errors_met)], errors_met
+    assert len(errors_met) < 15, errors_met
+
+
 def test_many_keys_have_an_answer_each(db: Client) -> None:
     names = [f"many-{number}" for number in range(1_000)]
 

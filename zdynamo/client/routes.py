@@ -72,7 +72,10 @@ class Routes:
         ]
 
     def pick(self, request: ClientRequest, tried: Collection[Link]) -> Link | None:
-        """The owner with the fewest requests outstanding; if none is good, the best of the rest. None: nobody is up."""
+        """The owner with the fewest requests outstanding; if none is good, the best of the rest. None: nobody is up.
+
+        Conditional puts go to the first owner, whoever sends them: one node that has them all lets one of them win.
+        """
         owners: tuple[Link, ...] = ()
         if self._owners:
             if isinstance(request, KEYED):
@@ -83,6 +86,8 @@ class Routes:
         for link in owners:
             if link.good and link not in tried and (best is None or len(link.outstanding) < len(best.outstanding)):
                 best = link
+                if isinstance(request, Put) and request.condition:
+                    break
         return best or self._pick_any(owners, list(tried))
 
     def informant(self) -> Link | None:
