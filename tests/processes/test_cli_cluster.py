@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 from support.local import WITHIN_SECONDS, Local, local
 from support.processes import wait_until
 
-from zdynamo.cli.cluster import free_ports
+from zdynamo.cli.cluster import ClusterFailed, check_ports, free_ports
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +185,55 @@ def test_a_stopped_local_leaves_no_process(number: signal.Signals) -> None:
         assert not any(psutil.pid_exists(node["pid"]) for node in cluster.nodes)
 
 
+def test_a_stopped_local_in_memory_leaves_no_folder() -> None:
+    with local("--memory", f"--port={free_ports(1)}", nodes=1) as cluster:
+        folder = Path(cluster.nodes[0]["log"]).parent
+        assert folder.exists()
+
+        cluster.process.send_signal(signal.SIGTERM)
+        cluster.process.wait(WITHIN_SECONDS)
+
+    assert not folder.exists()
+
+
+def test_a_local_of_which_a_node_died_keeps_the_log_that_says_why() -> None:
+    with local("--memory", f"--port={free_ports(1)}", nodes=1) as cluster:
+        os.kill(cluster.nodes[0]["pid"], signal.SIGKILL)
+
+        assert cluster.process.wait(WITHIN_SECONDS) == 1
+        log = Path(cluster.nodes[0]["log"])
+
+    assert log.exists()
+    shutil.rmtree(log.parent)
+
+
 def test_a_killed_local_leaves_no_process() -> None:
     with local("--memory", f"--port={free_ports(2)}", nodes=2) as cluster:
         cluster.process.kill()
 
         wait_until(lambda: not any(psutil.pid_exists(node["pid"]) for node in cluster.nodes))
+
+
+def test_a_local_over_the_ports_of_another_never_says_that_it_is_ready(tmp_path: Path) -> None:
+    with local("--memory", f"--port={free_ports(2)}", nodes=2) as cluster:
+        second = cluster.addresses[1].rpartition(":")[2]
+
+        done = cluster.run("local", "--data", str(tmp_path / "data"), "--nodes", "1", "--port", second)
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode() == (
+        f"zdynamo: port {second} on 127.0.0.1 is in use: choose other ports with --port, or stop what uses it\n"
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_port_that_a_local_needs_has_to_be_free() -> None:
+    port = free_ports(1)
+    with socket.create_server(("127.0.0.1", port + 3)):
+        with pytest.raises(ClusterFailed, match=f"^port {port + 3} on 127.0.0.1 is in use: "):
+            check_ports(1, port)
+
+    check_ports(1, port)
 
 
 def test_a_port_in_use_is_one_line_that_names_it() -> None:

@@ -3,6 +3,7 @@
 Each node reads from a pipe that this process holds open: however this process ends, the pipe closes and the node stops.
 """
 
+import os
 import random
 import signal
 import socket
@@ -17,7 +18,8 @@ from zdynamo.cli.ask import topology_of
 from zdynamo.errors import RequestError, ZdynamoError
 
 HOST = "127.0.0.1"
-PORTS_PER_NODE = 10  # a node uses four; the rest keeps the numbers round
+PORTS_PER_NODE = 10  # a node uses the first of them; the rest keeps the numbers round
+PORTS_USED = 4
 NODES_MAX = len(string.ascii_lowercase)
 POLL_SECONDS = 0.05
 IDENTITY = "membership.json"  # in the folder of a node that belongs to a cluster
@@ -99,9 +101,9 @@ class LocalCluster:
         give_up = time.monotonic() + within_seconds if within_seconds else None
         waiting = list(self.children)
         while waiting:
-            for child, code in self.ended():
-                raise ClusterFailed(f"node {child.name} ended with {code}: {child.last_words()} (log: {child.log})")
             waiting = [child for child in waiting if not self._sees_all(child)]
+            for child, code in self.ended():  # looked at last: who answers at the address of one that ended is not it
+                raise ClusterFailed(f"node {child.name} ended with {code}: {child.last_words()} (log: {child.log})")
             if give_up and waiting and time.monotonic() > give_up:
                 logs = ", ".join(str(child.log) for child in waiting)
                 raise ClusterFailed(f"not all nodes see each other after {within_seconds:.0f} s, look into {logs}")
@@ -143,17 +145,33 @@ class LocalCluster:
         return False
 
 
+def check_ports(nodes: int, port: int) -> None:
+    """Raises: ClusterFailed unless a cluster from that port on finds all its ports free.
+
+    At a taken one somebody else's cluster may answer as if it were ours.
+    """
+    for taken in (number for number in _ports(nodes, port) if not _is_free(number, after_another=True)):
+        raise ClusterFailed(f"port {taken} on {HOST} is in use: choose other ports with --port, or stop what uses it")
+
+
 def free_ports(nodes: int) -> int:
     """A port from which on a cluster of that size finds all its ports free."""
     for _ in range(100):
         base = random.randrange(20_000, 32_000, PORTS_PER_NODE)  # below what systems hand out to outgoing connections
-        if all(_is_free(base + PORTS_PER_NODE * node + port) for node in range(nodes) for port in range(4)):
+        if all(_is_free(port) for port in _ports(nodes, base)):
             return base
     raise ClusterFailed("no free ports found on this machine: stop something, or use --node with a running cluster")
 
 
-def _is_free(port: int) -> bool:
+def _ports(nodes: int, base: int) -> Iterator[int]:
+    return (base + PORTS_PER_NODE * node + step for node in range(nodes) for step in range(PORTS_USED))
+
+
+def _is_free(port: int, *, after_another: bool = False) -> bool:
+    """`after_another`: connections that a cluster just stopped has left behind do not count, as for its nodes."""
     with socket.socket() as probe:
+        if after_another and os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError:

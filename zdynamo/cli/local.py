@@ -1,5 +1,6 @@
 """The verb `local`: a cluster of processes on this machine, until Ctrl-C."""
 
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,7 +25,9 @@ def local(
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help=f"One folder a node in here. Default: {DEFAULT_DATA}.")
     ] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Keep records in memory only.")] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Keep records in memory only; a clean stop leaves nothing.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="A TOML file for all of them, such as for buckets.")
     ] = None,
@@ -41,8 +44,9 @@ def local(
     """
     if memory and data is not None:
         raise typer.BadParameter("--memory keeps nothing in a folder: leave out one of the two", param_hint="--data")
-    from zdynamo.cli.cluster import LocalCluster
+    from zdynamo.cli.cluster import LocalCluster, check_ports
 
+    check_ports(nodes, port)
     folder = Path(tempfile.mkdtemp(prefix="zdynamo-")) if memory else data or DEFAULT_DATA
     flags = (f"--config={config}",) if config else ()
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin without it
@@ -50,12 +54,15 @@ def local(
     try:
         with LocalCluster(nodes=nodes, port=port, folder=folder, memory=memory, flags=flags) as cluster:
             cluster.start()
-            note(f"{nodes} nodes are starting; their logs: {folder}/*.log")
+            starting = "1 node is starting; its log" if nodes == 1 else f"{nodes} nodes are starting; their logs"
+            note(f"{starting}: {folder}/*.log")
             cluster.wait_ready()
             _say_ready(cluster, as_json)
             _watch(cluster)
     except KeyboardInterrupt:
         note("stopped")
+        if memory:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say_ready(cluster: "LocalCluster", as_json: bool) -> None:
