@@ -30,7 +30,7 @@ class Malformed(ZdynamoError):
 
 
 class MergeFunctionError(ZdynamoError):
-    """A merge function cannot be found or may not be called; the message names it and says what to do."""
+    """A merge function cannot be found, may not be called, or failed; the message names it and says what to do."""
 
 
 class RequestError(ZdynamoError):

@@ -6,6 +6,7 @@ author has marked for it are ever called: a cluster's configuration must not mak
 
 import importlib
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 from zdynamo.errors import MergeFunctionError
@@ -22,12 +23,23 @@ def merge_function(function: F) -> F:
 
     It has to give the same whatever the order and however often (commutative, associative, idempotent); `zdynamo
     check-merge` looks for examples that break this. It must not change its arguments.
+
+    Raises: TypeError for what cannot be marked, and for a coroutine function, which nobody would await.
     """
+    check_plain("the merge function", function)
     try:
         setattr(function, MARK, True)
     except AttributeError:
         raise TypeError(f"{function!r} cannot be marked: wrap it in a function of your own") from None
     return function
+
+
+def check_plain(what: str, function: Callable[..., Any]) -> None:
+    """Raises: TypeError for what cannot be called, and for a coroutine function."""
+    if not callable(function):
+        raise TypeError(f"{what} is something to call, not {type(function).__name__}")
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+        raise TypeError(f"{what} {function!r} is a coroutine function: nobody awaits it, give a plain one (def)")
 
 
 def is_merge_function(function: object) -> bool:

@@ -1,10 +1,12 @@
 """The steps of an update against one copy of a key in which concurrent writes stay as siblings."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zdynamo import DELETE, errors
+from zdynamo import DELETE, errors, merge_function
 from zdynamo.client.events import DeadlinePassed
 from zdynamo.client.updates import Pause, Reply, Update
 from zdynamo.client.values import decode_value, encode_value, several
@@ -97,7 +99,7 @@ def adding(element):
     return lambda items: sorted({*(items or []), element})
 
 
-def update(function, serve, *, resolver=union) -> Run:
+def update(function, serve, *, resolver=union, **options) -> Run:
     steps = Update(
         "cart",
         function,
@@ -105,6 +107,7 @@ def update(function, serve, *, resolver=union) -> Run:
         resolver=resolver or several,
         merges=lambda: resolver is not None,
         chance=lambda: 0.5,
+        **options,
     ).steps()
     return Run(steps, serve)
 
@@ -276,3 +279,81 @@ def test_who_has_read_that_there_never_was_anything_writes_only_if_that_still_ho
     run.go()
 
     assert register.values() == [["milk"]]
+
+
+def test_an_update_may_say_how_many_replicas_it_wants_and_when_its_value_expires():
+    register = Register(["milk"])
+    run = update(adding("tea"), register.serve, r=3, w=2, ttl_ms=500)
+    run.go()
+    run.go()
+    register._add(encode_value(["bread"]))
+
+    run.finish()
+    update(lambda _: DELETE, register.serve, r=3, w=2).finish()
+
+    assert {request.r for request in register.requests if isinstance(request, Get | Delete)} == {3}
+    assert {request.w for request in register.requests if isinstance(request, Put | Delete)} == {2}
+    assert [request.ttl_ms for request in register.requests if isinstance(request, Put)] == [500, 500]
+
+
+def test_options_that_are_wrong_are_told_before_anything_is_read():
+    with pytest.raises(errors.Refused, match="ttl_ms is -1"):
+        update(adding("tea"), Register().serve, ttl_ms=-1)
+    with pytest.raises(errors.Refused, match="w is 256"):
+        update(adding("tea"), Register().serve, w=256)
+
+
+async def later(value):
+    return value
+
+
+class Later:
+    async def __call__(self, value):
+        return value
+
+
+@pytest.mark.parametrize("function", [later, Later(), partial(later)])
+def test_a_coroutine_function_is_refused_in_words(function):
+    with pytest.raises(TypeError, match=r"the function .* is a coroutine function: nobody awaits it"):
+        update(function, Register().serve)
+    with pytest.raises(TypeError, match=r"the resolver .* is a coroutine function"):
+        update(adding("tea"), Register().serve, resolver=function)
+    with pytest.raises(TypeError, match=r"the merge function .* is a coroutine function"):
+        merge_function(function)
+
+
+def beside_another(resolver, other=("text/plain", b"bread")):
+    """An update whose write is acknowledged, and another one beside it."""
+    register = Register(["milk"])
+    run = update(adding("tea"), register.serve, resolver=resolver)
+    run.go()
+    run.go()
+    register._add(other)
+    return run
+
+
+def broken(_):
+    raise RuntimeError("the resolver broke")
+
+
+@pytest.mark.parametrize(
+    ("resolver", "why"),
+    [(broken, "RuntimeError: the resolver broke"), (lambda _: object(), "cannot store this object")],
+)
+def test_when_merging_fails_after_the_write_the_error_says_that_the_update_is_written(resolver, why):
+    with pytest.raises(errors.MergeFunctionError, match=rf"the update is written, but merging failed: .*{why}"):
+        beside_another(resolver).finish()
+
+
+def test_when_what_is_beside_a_write_cannot_be_read_the_error_says_that_the_update_is_written():
+    with pytest.raises(errors.Malformed, match="the update is written, but what is there now cannot be read"):
+        beside_another(union, ("text/plain", b"\xff")).finish()
+
+
+def test_a_resolver_that_breaks_before_the_write_is_told_as_it_is():
+    register = Register(["milk"], ["bread"])
+
+    with pytest.raises(RuntimeError, match="the resolver broke"):
+        update(adding("tea"), register.serve, resolver=broken).finish()
+
+    assert register.writes == 2

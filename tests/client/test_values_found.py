@@ -104,6 +104,29 @@ def test_a_function_that_may_not_be_called_is_an_error_that_says_why_and_the_sib
             _ = found.value
 
 
+def test_what_the_merge_function_raises_names_the_bucket_and_the_function(cluster, module):
+    cluster.buckets = (Bucket("carts", conflict="merge:zdynamo.merges:union"),)
+    with ScriptedNode(cluster) as node, Client(node.address) as client:
+        node.script = showing(cluster, "a", "b")
+
+        with pytest.raises(
+            errors.MergeFunctionError,
+            match=r"bucket carts: merge:zdynamo.merges:union raised TypeError: union merges lists",
+        ):
+            _ = client.get("k", bucket="carts").value
+
+
+def test_an_update_of_a_bucket_whose_merge_function_cannot_be_used_writes_nothing(cluster, module):
+    cluster.buckets = (Bucket("carts", conflict="merge:no_such_module:f"),)
+    with ScriptedNode(cluster) as node, Client(node.address) as client:
+        node.script = showing(cluster, "a")
+
+        with pytest.raises(errors.MergeFunctionError, match="bucket carts: no_such_module:f: the module"):
+            client.update("k", lambda text: text + "!", bucket="carts")
+
+        assert not [request for request in node.received if isinstance(request, Put)]
+
+
 def test_an_update_uses_the_merge_function_of_the_bucket(cluster, module):
     cluster.buckets = (Bucket("carts", conflict="merge:shop_merges:longest"),)
     with ScriptedNode(cluster) as node, Client(node.address) as client:

@@ -112,10 +112,13 @@ class AsyncClient(BaseClient):
         *,
         bucket: str = DEFAULT_BUCKET,
         resolver: Resolver | None = None,
+        r: int | None = None,
+        w: int | None = None,
+        ttl_ms: int | None = None,
         deadline_ms: int | None = None,
     ) -> Any:
         """As `Client.update`."""
-        return await self._drive(self._update(key, function, bucket, resolver), deadline_ms)
+        return await self._drive(self._update(key, function, bucket, resolver, r=r, w=w, ttl_ms=ttl_ms), deadline_ms)
 
     async def get_many(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 import zmq
 
 from zdynamo.client.io_thread import IoThread
-from zdynamo.client.merges import bucket_resolver, is_merged
+from zdynamo.client.merges import bucket_resolver, can_merge
 from zdynamo.client.requests import check_deadline
 from zdynamo.client.routes import endpoint
 from zdynamo.client.updates import Function, Steps, Update
@@ -76,15 +76,28 @@ class BaseClient:
         """That of the call, else that of the bucket, which is looked up when it is needed."""
         return resolver or bucket_resolver(self._running(), bucket)
 
-    def _update(self, key: str | bytes, function: Function, bucket: str, resolver: Resolver | None) -> Steps:
+    def _update(
+        self,
+        key: str | bytes,
+        function: Function,
+        bucket: str,
+        resolver: Resolver | None,
+        *,
+        r: int | None,
+        w: int | None,
+        ttl_ms: int | None,
+    ) -> Steps:
         io = self._running()
         return Update(
             key,
             function,
             bucket=bucket,
             resolver=self._resolver(bucket, resolver),
-            merges=lambda: resolver is not None or is_merged(io, bucket),
+            merges=lambda: resolver is not None or can_merge(io, bucket),
             chance=random.random,
+            r=r,
+            w=w,
+            ttl_ms=ttl_ms,
         ).steps()
 
 

@@ -112,19 +112,24 @@ class Client(BaseClient):
         *,
         bucket: str = DEFAULT_BUCKET,
         resolver: Resolver | None = None,
+        r: int | None = None,
+        w: int | None = None,
+        ttl_ms: int | None = None,
         deadline_ms: int | None = None,
     ) -> Any:
         """Read the value, store what `function` makes of it, and merge it with what others stored meanwhile.
 
         `function` gets the value (None if there is none; siblings as the resolver or the bucket merges them) and
         returns the new one, or `zdynamo.DELETE`. It may be called several times. Returns the value that is left, or
-        None after a delete. `deadline_ms` is for all of it; a write that is acknowledged by then is a success.
+        None after a delete. `deadline_ms` is for all of it; a write that is acknowledged by then is a success. The
+        value expires `ttl_ms` after it; None: as the bucket says.
 
         With a resolver or a bucket that merges nothing acknowledged is lost. Otherwise it is written only if nothing
-        else was; raises SiblingsFound for siblings that nobody can merge. After `OutcomeUnknown` the change may or may
-        not be stored: call again if making it twice does no harm.
+        else was. After `OutcomeUnknown` the change may or may not be stored: call again if making it twice does no
+        harm. Raises: SiblingsFound for siblings that nobody can merge; MergeFunctionError if merging failed; both say
+        so when the update itself *is written*.
         """
-        return self._drive(self._update(key, function, bucket, resolver), deadline_ms)
+        return self._drive(self._update(key, function, bucket, resolver, r=r, w=w, ttl_ms=ttl_ms), deadline_ms)
 
     def get_many(
         self,

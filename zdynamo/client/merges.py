@@ -4,7 +4,8 @@ from functools import partial, reduce
 from typing import Any, Protocol
 
 from zdynamo.client.values import Resolver, several
-from zdynamo.merging import load_merge_function
+from zdynamo.errors import MergeFunctionError
+from zdynamo.merging import MergeFunction, load_merge_function
 from zdynamo.messages import Topology
 
 MERGE = "merge:"
@@ -22,16 +23,30 @@ def bucket_resolver(informed: Informed, bucket: str) -> Resolver:
     return partial(_merged, informed, bucket)
 
 
-def is_merged(informed: Informed, bucket: str) -> bool:
-    """Whether the bucket is known to have a merge function."""
-    return _conflict(informed, bucket).startswith(MERGE)
+def can_merge(informed: Informed, bucket: str) -> bool:
+    """Whether the bucket has a merge function. Raises: MergeFunctionError if it has one that cannot be used."""
+    return _function(informed, bucket) is not None
 
 
 def _merged(informed: Informed, bucket: str, siblings: list[Any]) -> Any:
+    function = _function(informed, bucket)
+    if function is None:
+        several(siblings)
+    try:
+        return reduce(function, siblings)
+    except Exception as error:  # whatever its author's code raises
+        why = f"{_conflict(informed, bucket)} raised {type(error).__name__}: {error}"
+        raise MergeFunctionError(f"bucket {bucket}: {why}") from error
+
+
+def _function(informed: Informed, bucket: str) -> MergeFunction | None:
     conflict = _conflict(informed, bucket)
     if not conflict.startswith(MERGE):
-        several(siblings)
-    return reduce(load_merge_function(conflict.removeprefix(MERGE)), siblings)
+        return None
+    try:
+        return load_merge_function(conflict.removeprefix(MERGE))
+    except MergeFunctionError as error:
+        raise MergeFunctionError(f"bucket {bucket}: {error}") from error
 
 
 def _conflict(informed: Informed, bucket: str) -> str:

@@ -17,9 +17,10 @@ from msgspec import Struct
 from zdynamo import errors
 from zdynamo.client.events import Outcome
 from zdynamo.client.outcomes import context_of, value_of
-from zdynamo.client.requests import make_delete, make_get, make_put
+from zdynamo.client.requests import check_copies, check_ttl, make_delete, make_get, make_put
 from zdynamo.client.values import Resolver, Value
-from zdynamo.messages import ClientRequest, Get
+from zdynamo.merging import check_plain
+from zdynamo.messages import ClientRequest, Get, Put
 
 PAUSE_MS = 10.0  # at most, before the first time that something is tried again; twice as long each time
 PAUSE_MAX_MS = 320.0
@@ -65,15 +66,26 @@ class Update:
         resolver: Resolver,
         merges: Callable[[], bool],
         chance: Callable[[], float],
+        r: int | None = None,
+        w: int | None = None,
+        ttl_ms: int | None = None,
     ) -> None:
-        """`merges`: whether the resolver can merge, asked once something has been read. `chance`: of 0 to below 1."""
+        """`merges`: whether the resolver can merge, asked once something has been read, and before a put is sent; it
+        raises if the one that there is cannot be used. `chance`: of 0 to below 1.
+        """
+        check_plain("the function", function)
+        check_plain("the resolver", resolver)
         self._key = key
         self._bucket = bucket
         self._function = function
         self._resolver = resolver
         self._merges = merges
         self._chance = chance
-        self._get: Get = make_get(key, bucket)
+        self._get: Get = make_get(key, bucket, r=r)
+        self._r, self._w, self._ttl_ms = r, w, ttl_ms
+        check_copies("w", w)
+        if ttl_ms is not None:
+            check_ttl(ttl_ms)
         self._pauses = 0
 
     def steps(self) -> Steps:
@@ -101,10 +113,17 @@ class Update:
 
     def _write(self, changed: Any, found: Value) -> ClientRequest:
         if changed is DELETE:
-            return make_delete(self._key, self._bucket, context=found.context)
-        if self._merges() and found.context:
-            return make_put(self._key, changed, self._bucket, context=found.context)
-        return make_put(self._key, changed, self._bucket, if_context=found.context)
+            return make_delete(self._key, self._bucket, context=found.context or None, r=self._r, w=self._w)
+        if not found.context:  # nothing at all is known of the key
+            return self._put(changed, if_absent=True)
+        return (
+            self._put(changed, context=found.context)
+            if self._merges()
+            else self._put(changed, if_context=found.context)
+        )
+
+    def _put(self, value: Any, **condition: Any) -> Put:
+        return make_put(self._key, value, self._bucket, w=self._w, ttl_ms=self._ttl_ms, **condition)
 
     def _settle(self, written: Any, left_ms: int) -> Steps:
         """The write is acknowledged: merge it with what else was written, as far as time and nodes allow."""
@@ -117,16 +136,29 @@ class Update:
                     return found.value if found.exists else written
                 if not self._merges():
                     raise errors.SiblingsFound(_beside(found))
-                written = found.value
+                written, put = self._merged(found)
                 if self._pauses:  # the first time another may be about to do it
-                    reply = yield make_put(self._key, written, self._bucket, context=found.context)
+                    reply = yield put
                     context_of(_outcome(reply))
             except (errors.QuorumNotMet, errors.Overloaded):
                 pass
             except errors.RequestError:
                 break
+            except errors.Malformed as error:
+                raise errors.Malformed(
+                    f"the update is written, but what is there now cannot be read: {error}"
+                ) from error
             left_ms = (yield self._pause()).left_ms
         return written
+
+    def _merged(self, found: Value) -> tuple[Any, Put]:
+        """The one value, and the put that makes it so."""
+        try:
+            merged = found.value
+            return merged, self._put(merged, context=found.context)
+        except Exception as error:  # of the program's own functions
+            why = str(error) if isinstance(error, errors.ZdynamoError) else f"{type(error).__name__}: {error}"
+            raise errors.MergeFunctionError(f"the update is written, but merging failed: {why}") from error
 
     def _pause(self) -> Pause:
         longest_ms = min(PAUSE_MAX_MS, PAUSE_MS * 2**self._pauses)
