@@ -8,7 +8,7 @@ from support.nodes import WALL_MS
 from zdynamo.core.events import Noted, Now
 from zdynamo.core.membership import Membership
 from zdynamo.core.membership_events import Gossiped, Kept, NewView, Persist, Profile
-from zdynamo.core.session import LOST_DISK, OLD_STORE, POWER_CUT
+from zdynamo.core.session import COPIED, LOST_DISK, OLD_STORE, POWER_CUT
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.core.state import State
 from zdynamo.core.table import MemberTable
@@ -17,20 +17,22 @@ from zdynamo.partition import HASH_VERSION
 from zdynamo.testing.disk import SimulatedStore
 
 
-def start(store: SimulatedStore, *, had_data: bool = True, epoch: int = 1, machine: str = "one") -> State:
+def start(
+    store: SimulatedStore, *, had_data: bool = True, epoch: int = 1, machine: str = "one", place: str = "here"
+) -> State:
     """Started, and its first commit done."""
     state = State(
         store=store, limits=NodeLimits(), random=Random(1), buckets=(),
-        had_data=had_data, epoch=epoch, machine_boot=machine,
+        had_data=had_data, epoch=epoch, machine_boot=machine, place=place,
     )  # fmt: skip
     store.commit()
     return state
 
 
-def store_of(epoch: int = 0, machine: str = "one", *, clean: bool = False) -> SimulatedStore:
+def store_of(epoch: int = 0, machine: str = "one", *, clean: bool = False, place: str = "here") -> SimulatedStore:
     """What a first process has left: it was started when the membership had kept that epoch."""
     store = SimulatedStore()
-    state = start(store, had_data=False, epoch=epoch, machine=machine)
+    state = start(store, had_data=False, epoch=epoch, machine=machine, place=place)
     if clean:
         state.session.leave()
         store.commit()
@@ -82,6 +84,32 @@ def test_a_store_from_before_the_last_start_is_an_old_copy() -> None:
 
     assert start(store.copy(), epoch=4).session.doubt == ""
     assert start(store.copy(), epoch=5).session.doubt == OLD_STORE
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_store_that_was_copied_or_moved_may_be_an_old_copy_and_that_is_found_once(clean: bool) -> None:
+    """Taken while a process ran, and given to the next one: no start in between has left a greater epoch."""
+    store = store_of(clean=clean)
+
+    assert start(store, place="there").session.doubt == COPIED
+    assert start(store, epoch=2, place="there").session.doubt == ""
+
+
+def test_a_copy_that_is_known_to_be_old_is_called_that() -> None:
+    assert start(store_of(epoch=3), epoch=5, place="there").session.doubt == OLD_STORE
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "there"), ("here", ""), ("", "")])
+def test_where_the_place_is_not_known_no_store_is_taken_for_a_copy(before: str, after: str) -> None:
+    assert start(store_of(place=before), place=after).session.doubt == ""
+
+
+def test_a_place_that_is_not_known_for_a_while_is_not_forgotten() -> None:
+    store = store_of(place="here")
+    start(store, place="")
+
+    assert start(store.copy(), epoch=2, place="here").session.doubt == ""
+    assert start(store.copy(), epoch=2, place="there").session.doubt == COPIED
 
 
 def test_an_epoch_raised_while_the_node_ran_is_no_old_copy() -> None:

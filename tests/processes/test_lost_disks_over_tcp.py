@@ -79,6 +79,26 @@ def test_an_old_copy_of_a_data_folder_gets_what_was_written_since(nodes: Nodes) 
     assert has_all_alone(trio[2])
 
 
+def test_a_copy_taken_while_the_node_ran_and_restored_without_a_start_in_between_gets_what_was_written_since(
+    nodes: Nodes,
+) -> None:
+    trio = nodes.trio()
+    wait_until(lambda: all(is_whole(node, trio) for node in trio))
+    backup = trio[2].data.with_name("backup")
+    shutil.copytree(trio[2].data / "store", backup)
+    fill(trio[2])
+    kill(trio[2])
+    shutil.rmtree(trio[2].data / "store")
+    backup.rename(trio[2].data / "store")
+
+    trio[2] = nodes.again(trio[2])
+    wait_until(lambda: is_settled(trio[2]))
+    kill(trio[0])
+    kill(trio[1])
+
+    assert has_all_alone(trio[2])
+
+
 @pytest.mark.parametrize("end", ["kill -9", "SIGTERM"])
 def test_a_node_that_was_only_stopped_compares_nothing(nodes: Nodes, end: str) -> None:
     trio = nodes.trio()

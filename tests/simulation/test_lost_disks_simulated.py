@@ -169,7 +169,7 @@ def test_an_old_copy_brings_back_nothing_that_was_removed_and_gets_all_that_was_
     seed: int, whole_folder: bool
 ) -> None:
     simulation = filled(seed)
-    backup = simulation.disks["c"].copy()
+    backup = simulation.disks["c"].copy(snapshot=True)
     simulation.kill("c")
     simulation.start("c")
     simulation.run_until(lambda: simulation.all_see(NAMES), 20_000)
@@ -198,15 +198,40 @@ def test_an_old_copy_brings_back_nothing_that_was_removed_and_gets_all_that_was_
     assert aside == []
 
 
+@pytest.mark.parametrize("whole_folder", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_copy_taken_while_a_node_ran_and_restored_when_it_had_ended_gets_what_was_acknowledged_since(
+    seed: int, whole_folder: bool
+) -> None:
+    simulation = filled(seed)
+    backup = simulation.disks["c"].copy()
+    simulation.network.isolate("b", NAMES)
+    put(simulation, "a", b"late", b"late")
+    simulation.network.heal()
+    simulation.kill("c")
+    if whole_folder:
+        simulation.disks["c"] = backup
+    else:
+        simulation.disks["c"].store = backup.store
+
+    back(simulation, "c")
+    known = noted(simulation, "c")
+    all_settled(simulation)
+    simulation.network.isolate("a", NAMES)
+
+    assert known[0] == "partitions.unsettled"
+    assert values(get(simulation, "b", b"late", pr=2)) == {b"late"}
+
+
 def test_an_old_copy_restored_twice_is_found_twice() -> None:
     simulation = filled()
-    backup = simulation.disks["c"].copy()
+    backup = simulation.disks["c"].copy(snapshot=True)
     for _ in range(2):
         simulation.kill("c")
         simulation.start("c")
         simulation.run_until(lambda: simulation.all_see(NAMES), 20_000)
         simulation.kill("c")
-        simulation.disks["c"] = backup.copy()
+        simulation.disks["c"] = backup.copy(snapshot=True)
         back(simulation, "c")
         simulation.run(1_000)
         all_settled(simulation)
@@ -216,7 +241,7 @@ def test_an_old_copy_restored_twice_is_found_twice() -> None:
 
 def test_a_node_that_dies_right_after_it_was_found_to_be_an_old_copy_does_not_forget_it() -> None:
     simulation = filled(limits=SLOW)
-    backup = simulation.disks["c"].copy()
+    backup = simulation.disks["c"].copy(snapshot=True)
     simulation.kill("c")
     simulation.start("c")
     simulation.run_until(lambda: simulation.all_see(NAMES), 20_000)

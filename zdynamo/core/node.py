@@ -96,16 +96,18 @@ class Node:
         had_data: bool = False,
         epoch: int = 0,
         machine_boot: str = "",
+        place: str = "",
         buckets: tuple[Bucket, ...] = (),
     ) -> None:
         """Commit before the first step, and before the membership keeps another epoch.
 
         `had_data`: this node has been a member; an empty store is a lost disk then. `epoch`: the last one that the
-        membership has kept. `machine_boot`: of which start of the machine it is, "" if that is not known.
+        membership has kept. `machine_boot`: of which start of the machine it is; `place`: another for every
+        copy of the store; "" if they are not known.
         """
         state = State(
             store=store, limits=limits, random=random, buckets=buckets,
-            had_data=had_data, epoch=epoch, machine_boot=machine_boot,
+            had_data=had_data, epoch=epoch, machine_boot=machine_boot, place=place,
         )  # fmt: skip
         state.clock.look(now)
         self._state = state

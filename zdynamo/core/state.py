@@ -30,9 +30,10 @@ class State:
         had_data: bool,
         epoch: int,
         machine_boot: str,
+        place: str,
     ) -> None:
         """`had_data`: this node has been a member; an empty store is a lost disk then. The others: see `Session`."""
-        self.session = Session(store, epoch=epoch, machine=machine_boot, had_data=had_data)
+        self.session = Session(store, epoch=epoch, machine=machine_boot, place=place, had_data=had_data)
         self.store = store
         self.limits = limits
         self.counters: defaultdict[str, int] = defaultdict(int)

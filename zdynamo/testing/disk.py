@@ -14,8 +14,9 @@ class SimulatedStore(MemoryStore):
     durability = "interval"
     durable = True
 
-    def __init__(self) -> None:
+    def __init__(self, place: str = "first place") -> None:
         super().__init__()
+        self.place = place
         self._replaced: dict[bytes, bytes | None] = {}  # by what is staged
         self._unsynced: list[dict[bytes, bytes | None]] = []  # what each commit since the last fsync has replaced
         self._synced = False  # a staged write asks for an fsync
@@ -48,9 +49,9 @@ class SimulatedStore(MemoryStore):
                 super().delete(key) if value is None else super().put(key, value)
             super().commit()
 
-    def copy(self) -> "SimulatedStore":
-        """A copy of all that is committed."""
-        copied = SimulatedStore()
+    def copy(self, place: str = "") -> "SimulatedStore":
+        """A copy of all that is committed, at the same place if no other is given."""
+        copied = SimulatedStore(place or self.place)
         for key, value in self.scan(b"", BEHIND_ALL):
             copied.put(key, value)
         copied.commit()
@@ -70,7 +71,8 @@ class Disk:
     kept: Kept = field(default_factory=Kept)
     machine_boot: str = "first boot"
 
-    def copy(self) -> "Disk":
-        """A backup of the whole data folder."""
+    def copy(self, *, snapshot: bool = False) -> "Disk":
+        """A backup of the whole data folder; of a snapshot nothing tells that it is one."""
         assert isinstance(self.store, SimulatedStore)
-        return Disk(self.store.copy(), self.kept, self.machine_boot)
+        place = "" if snapshot else f"copy of {self.store.place}"
+        return Disk(self.store.copy(place), self.kept, self.machine_boot)

@@ -100,6 +100,7 @@ class SimulatedNode:
             had_data=bool(disk.kept.cluster),
             epoch=disk.kept.epoch,
             machine_boot=disk.machine_boot,
+            place=disk.store.place if isinstance(disk.store, SimulatedStore) else "",
             buckets=simulation.buckets_of(name),
         )
         disk.store.commit()

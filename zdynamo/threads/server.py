@@ -38,7 +38,7 @@ from zdynamo.threads.channel import Channels, Context, Socket, bind, border, off
 from zdynamo.threads.clock import now
 from zdynamo.threads.folder import DataFolder
 from zdynamo.threads.log import Log, configure
-from zdynamo.threads.machine import machine_boot
+from zdynamo.threads.machine import machine_boot, place_of
 from zdynamo.threads.processor import DRAIN_MS, END, STOP, Processor
 from zdynamo.threads.router import NodeFailed, Router
 from zdynamo.threads.sender import Sender
@@ -105,7 +105,8 @@ class Server:
         moment = now()
         node = Node(
             store=store, limits=_limits(config), random=random.Random(), now=moment, had_data=bool(kept.cluster),
-            epoch=kept.epoch, machine_boot=machine_boot(), buckets=_buckets(config),
+            epoch=kept.epoch, machine_boot=machine_boot(), place=place_of(folder.store) if folder else "",
+            buckets=_buckets(config),
         )  # fmt: skip
         store.commit()  # before the membership keeps its next epoch
         node.committed()
