@@ -1,5 +1,9 @@
 """Whose turn it is, and how long a partition rests."""
 
+from random import Random
+
+import pytest
+
 from zdynamo.core.turns import LATE_MS_MAX, Turn, Turns
 
 
@@ -31,6 +35,41 @@ def test_nothing_is_due_when_nothing_is_left() -> None:
     assert turns.due(500) is None
     assert turns.next_due_ms is None
     assert turns.of(1) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_put_forward_put_off_or_dropped_each_turn_comes_once_when_it_is_due(seed: int) -> None:
+    random, turns = Random(seed), Turns()
+    dues: dict[int, int] = {}
+    for now_ms in range(0, 2_000, 5):
+        for _ in range(random.randrange(6)):
+            partition = random.randrange(20)
+            if random.random() < 0.2:
+                turns.drop(partition)
+                dues.pop(partition, None)
+            else:
+                dues[partition] = now_ms + random.randrange(300)
+                turns.set(partition, dues[partition])
+        first_ms = min(dues.values(), default=None)
+        assert first_ms is None or (turns.next_due_ms is not None and turns.next_due_ms <= first_ms)
+        came = []
+        while (partition_due := turns.due(now_ms)) is not None:
+            came.append(dues.pop(partition_due))
+        assert came == sorted(came)
+        assert all(due_ms > now_ms for due_ms in dues.values())
+        assert all(due_ms <= now_ms for due_ms in came)
+
+
+def test_turns_that_are_put_off_over_and_over_take_no_more_room() -> None:
+    turns = Turns()
+    for now_ms in range(10_000):
+        for partition in range(4):
+            turns.set(partition, now_ms + 10_000)
+        turns.drop(4)
+        turns.set(4, now_ms + 10_000 - now_ms % 7)
+
+    assert turns.due(9_999) is None
+    assert len(turns) <= 4 * 5
 
 
 def test_a_partition_in_which_nothing_has_expired_rests_until_something_does() -> None:

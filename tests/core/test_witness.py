@@ -1,6 +1,7 @@
 """Taking part in the passes of others: what an owner says, when it begins a round, and what it removes."""
 
 import pytest
+from support import nodes
 from support.deaths import (
     BESIDE,
     EXPIRES_MS,
@@ -23,8 +24,9 @@ from support.nodes import PARTITIONS, LoneNode, sent, view
 
 from zdynamo.core.events import Noted, Send, ViewChanged
 from zdynamo.core.tombstones import KEY as INDEX
-from zdynamo.core.witness import KEYS_MAX, OLD_COPY, RESTARTED
+from zdynamo.core.witness import KEYS_MAX, OLD_COPY, PASSES_MAX, RESTARTED
 from zdynamo.messages import BeginRound, PeerMessage, Reap, ReapAsk, Reaped, ReapHeld, RoundBegun, StoreReplica
+from zdynamo.partition import partition_of_storage_key
 
 ITEM = (KEY, digest(TOMBSTONE))
 ASK = ReapAsk(7, PARTITION, 0, (ITEM,))
@@ -170,6 +172,35 @@ def test_two_leaders_may_lead_at_a_time() -> None:
     begun = [says(node, BeginRound(number, PARTITION, 1), leader) for number, leader in ((7, "b"), (9, "c"))]
 
     assert begun == [RoundBegun(7, PARTITION, 1, ""), RoundBegun(9, PARTITION, 1, "")]
+
+
+def test_one_leader_may_lead_in_several_partitions_at_a_time() -> None:
+    other = partition_of_storage_key(keys_of(1, first="b")[0])
+    node = in_round(1, holding((KEY, TOMBSTONE)))
+    says(node, ReapAsk(8, other, 0, ()))
+
+    begun = [says(node, BeginRound(7, PARTITION, 2)), says(node, BeginRound(8, other, 1))]
+    mixed_up = says(node, BeginRound(7, other, 1))
+
+    assert begun == [RoundBegun(7, PARTITION, 2, ""), RoundBegun(8, other, 1, "")]
+    assert mixed_up == RoundBegun(7, other, 1, RESTARTED)
+    assert says(node, Reap(7, PARTITION, 2, (ITEM,))) == Reaped(7, PARTITION, ())
+
+
+def test_an_owner_remembers_so_many_passes_of_a_leader_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "PARTITIONS", 2 * PASSES_MAX)
+    node = LoneNode(view(), limits=LIMITS)
+    for partition in (*range(PASSES_MAX), 0, PASSES_MAX):
+        says(node, ReapAsk(100 + partition, partition, 0, ()))
+
+    begun = [says(node, BeginRound(100 + partition, partition, 1)) for partition in (0, 1, 2, PASSES_MAX)]
+
+    assert begun == [
+        RoundBegun(100, 0, 1, ""),
+        RoundBegun(101, 1, 0, RESTARTED),
+        RoundBegun(102, 2, 1, ""),
+        RoundBegun(100 + PASSES_MAX, PASSES_MAX, 1, ""),
+    ]
 
 
 def test_an_owner_one_behind_the_leader_takes_part() -> None:

@@ -62,6 +62,23 @@ def test_every_copy_of_what_was_deleted_is_gone_from_every_disk_within_a_minute(
     assert all(isinstance(get(simulation, name, key, r=3), Absent) for name in NAMES for key in KEYS[:5])
 
 
+def test_what_is_dead_in_many_partitions_goes_in_many_passes_at_a_time() -> None:
+    simulation = cluster(partitions=256, limits=SOON)
+    client = Client(simulation, NAMES, Random(1))
+    answers: list[ClientAnswer | None] = []
+
+    def write(key: bytes) -> None:
+        client.put(key, b"value", lambda _: client.delete(key, answers.append))
+
+    for number in range(1_000):
+        write(b"key-%d" % number)
+    simulation.run_until(lambda: len(answers) == 1_000, 10_000)
+
+    simulation.run_until(lambda: all_is_gone(simulation), 4_000)
+
+    assert sum(node.node.counters["reap.passes"] for node in simulation.nodes.values()) > 200
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nodes_rest_when_everything_is_gone(name: str) -> None:
     simulation = cluster()

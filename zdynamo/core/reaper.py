@@ -5,20 +5,20 @@ round; (2) all begin the rounds up to two above those, one at a time, each on it
 remove what they still hold so, the leader last. What was read or minted before an owner said so carries a round that is
 refused after (2), so nothing that the dead records cover can be stored any more. What an owner does not hold is brought
 to all of them and proven by a later pass.
+
+A node leads passes over several partitions at a time. Those that begin in one step go on in step, so that their
+messages share frames and their rounds share the fsync of a commit.
 """
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Literal
 
-import xxhash
 from msgspec import Struct
 
 from zdynamo.core.events import Effect, Now, Randomness, Send
+from zdynamo.core.looks import Work, gather
 from zdynamo.core.placement import Placement
-from zdynamo.core.record import decode_record
 from zdynamo.core.state import State
-from zdynamo.core.tombstones import is_dead
 from zdynamo.core.turns import Turn, Turns
 from zdynamo.core.witness import KEYS_MAX, Item, Witness, leads, remove, safe_wall_ms
 from zdynamo.messages import BeginRound, NodeId, Reap, ReapAsk, Reaped, ReapHeld, RoundBegun
@@ -26,13 +26,19 @@ from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
 
 Heal = Callable[[bytes, Placement, Now], list[Effect]]  # make all owners of a storage key hold the same
 HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # an owner has told its round of a key's partition
+Step = Literal["ask", "begin", "reap"]
 Blocker = Callable[[int, Placement], str]  # what keeps this node from removing anything of a partition; "": nothing
 
-PACE_MS = 250  # between two passes, or looks through the index, of one node: a pass costs each owner two fsyncs
-ANSWER_MS = 5_000  # that the owners have for each step of a pass
+PASSES_MAX = 32  # in progress at a time
+KEYS_IN_PROGRESS_MAX = 2_048  # of all of them
+LOOKS_MAX = 32  # partitions looked at in one step
+SOON_MS = 5  # between two steps with looks; and a rest by what they have found:
+KEYS_PER_MS = 10  # which is so much work for all owners
+ENTRIES_PER_MS = 50
+SLOW_MS = 1_000  # the longest rest after a pass; it is twice what the pass took, which is up to the owners' disks
+TAKEN_MAX = 256  # partitions with new entries that get a turn in one step
 FRESH_MS = 1_000  # between two looks at which partitions have new entries
-ENTRIES_MAX = 1_024  # of the index, looked at in one step
-BYTES_MAX = 2**20  # of records, looked at in one step; one may be larger
+ANSWER_MS = 5_000  # that the owners have for each step of a pass
 
 
 class Pass(Struct, kw_only=True):
@@ -42,17 +48,19 @@ class Pass(Struct, kw_only=True):
     partition: int
     owners: tuple[NodeId, ...]
     items: tuple[Item, ...]
+    keys: int  # of the items that it began with
     rounds: dict[NodeId, int]  # of each owner, as far as it has said
+    began_ms: int
     due_ms: int
     waiting: set[NodeId]  # who has not answered this step yet
-    step: Literal["ask", "begin", "reap"] = "ask"
+    step: Step = "ask"
     places: set[int] = set()  # in `items`: what an owner does not hold, or has kept
     target: int = 0  # the round in which what is dead goes
     begin: int = 0  # the round that is being begun
 
 
 class Reaper:
-    """The passes that this node leads, one at a time, and its part in those of others."""
+    """The passes that this node leads, one of a partition at a time, and its part in those of others."""
 
     def __init__(self, state: State, *, heal: Heal, heard_round: HeardRound, random: Randomness) -> None:
         self._state = state
@@ -60,45 +68,51 @@ class Reaper:
         self._heard_round = heard_round
         self._random = random
         self._turns = Turns()
-        self._pass: Pass | None = None
+        self._passes: dict[int, Pass] = {}  # by partition; the first to be due comes first
+        self._keys = 0  # of all of them
         self._number = random.getrandbits(48)
-        self._free_at_ms = 0  # the next pass or look may begin
+        self._free_at_ms = 0  # the next looks may begin
         self._fresh_at_ms = 0  # partitions with new entries are looked for again
         self.blockers: list[Blocker] = [self._unsettled]  # each says it as a predicate: "is unsettled"
         self._witness = Witness(state, blocked=self._blocked)
 
     @property
     def next_due_ms(self) -> int | None:
-        if self._pass is not None:
-            due_ms: int | None = self._pass.due_ms
-        else:
-            due_ms = self._turns.next_due_ms
-            if due_ms is not None:
-                due_ms = max(due_ms, self._free_at_ms)
+        due_ms = self._turns.next_due_ms
+        if due_ms is not None:
+            due_ms = None if self._full else max(due_ms, self._free_at_ms)
+        if self._passes:
+            first = next(iter(self._passes.values()))
+            due_ms = first.due_ms if due_ms is None else min(due_ms, first.due_ms)
         if self._state.tombstones.fresh:
             due_ms = self._fresh_at_ms if due_ms is None else min(due_ms, self._fresh_at_ms)
         return due_ms
 
     def tick(self, placement: Placement, now: Now) -> list[Effect]:
-        if self._state.tombstones.fresh and now.monotonic_ms >= self._fresh_at_ms:
+        now_ms = now.monotonic_ms
+        if self._state.tombstones.fresh and now_ms >= self._fresh_at_ms:
             self._take_fresh(placement, now)
-        if self._pass is not None:
-            if now.monotonic_ms >= self._pass.due_ms:
-                self._fail(self._pass, f"{_names(self._pass.waiting, placement)} did not answer", placement, now)
+        while self._passes and now_ms >= (first := next(iter(self._passes.values()))).due_ms:
+            self._fail(first, f"{_names(first.waiting, placement)} did not answer", placement, now)
+        if now_ms < self._free_at_ms:
             return []
-        while now.monotonic_ms >= self._free_at_ms:
-            partition = self._turns.due(now.monotonic_ms)
+        effects: list[Effect] = []
+        work, looks = Work(), 0
+        while looks < LOOKS_MAX and not work.enough and not self._full:
+            partition = self._turns.due(now_ms)
             if partition is None:
                 break
-            effects = self._look(partition, placement, now)
-            if effects:
-                return effects
-        return []
+            effects += self._look(partition, work, placement, now)
+            looks += 1
+        if looks:
+            rest_ms = SOON_MS + work.keys // KEYS_PER_MS + work.entries // ENTRIES_PER_MS
+            self._free_at_ms = max(self._free_at_ms, now_ms + rest_ms)
+        return effects
 
     def waits(self, key: bytes, now: Now) -> str:
         """Why a dead record under this storage key has not been removed yet, in words."""
         partition = partition_of_storage_key(key)
-        if self._pass is not None and self._pass.partition == partition:
+        if partition in self._passes:
             return "being proven"
         turn = self._turns.of(partition)
         if turn is None:
@@ -108,7 +122,8 @@ class Reaper:
 
     def abandoned(self) -> None:
         """What was staged is gone: nothing that was said in the steps of that commit may be built on."""
-        self._pass = None
+        self._passes.clear()
+        self._keys = 0
         self._witness.forget()
 
     def asked(self, sender: NodeId, message: ReapAsk, placement: Placement, now: Now) -> list[Effect]:
@@ -160,67 +175,51 @@ class Reaper:
 
     # Leading a pass
 
-    def _look(self, partition: int, placement: Placement, now: Now) -> list[Effect]:
+    @property
+    def _full(self) -> bool:
+        return len(self._passes) >= PASSES_MAX or self._keys > KEYS_IN_PROGRESS_MAX - KEYS_MAX
+
+    def _look(self, partition: int, work: Work, placement: Placement, now: Now) -> list[Effect]:
         """Begin a pass over the next dead records of a partition, if nothing is against it and there are any."""
-        obstacle = self._obstacle(partition, placement)
         turn = self._turns.set(partition, now.monotonic_ms + self._rest_ms(partition, placement))
+        if partition in self._passes:
+            return []
+        obstacle = self._obstacle(partition, placement)
         if obstacle:
             turn.reason = obstacle
             self._state.counters["reap.blocked"] += 1
             return []
-        self._free_at_ms = now.monotonic_ms + PACE_MS
         turn.reason = ""
-        items = self._gather(partition, turn, now)
+        items = gather(self._state, partition, turn, work, now)
         if not items:
             self._rest(partition, turn, placement, now)
             return []
         self._number += 1
         owners, me = placement.owners[partition], placement.me
-        led = self._pass = Pass(
+        led = Pass(
             number=self._number,
             partition=partition,
             owners=owners,
             items=items,
+            keys=len(items),
             rounds={me: self._state.rounds.of(partition)},
+            began_ms=now.monotonic_ms,
             due_ms=now.monotonic_ms + ANSWER_MS,
             waiting={owner for owner in owners if owner != me},
         )
+        self._passes[partition] = led
+        self._keys += led.keys
         self._state.counters["reap.passes"] += 1
         if not led.waiting:
             return self._all_told(led, placement, now)
         ask = ReapAsk(led.number, partition, led.rounds[me], items)
         return [Send(owner, ask) for owner in owners if owner != me]
 
-    def _gather(self, partition: int, turn: Turn, now: Now) -> tuple[Item, ...]:
-        """The next dead records; entries that are out of date are mended on the way."""
-        state, wall_ms = self._state, safe_wall_ms(self._state, now)
-        items: list[Item] = []
-        looked, size = 0, 0
-        if not turn.after:
-            turn.begin_sweep()
-        for key, ends_ms in islice(state.tombstones.entries(partition, turn.after), ENTRIES_MAX):
-            looked += 1
-            turn.after, turn.seen = key, True
-            if ends_ms > wall_ms:
-                turn.will_end(ends_ms)
-                continue
-            encoded = state.replica.fetch(key)
-            size += len(key) + len(encoded)
-            if not encoded:
-                state.tombstones.forget(key)
-            elif is_dead(record := decode_record(encoded), wall_ms):
-                items.append((key, xxhash.xxh3_64_intdigest(encoded)))
-                turn.again = True
-            else:
-                state.tombstones.renew(key, record)
-            if len(items) == KEYS_MAX or size >= BYTES_MAX:
-                return tuple(items)
-        if looked < ENTRIES_MAX:
-            turn.after = b""
-        return tuple(items)
-
     def _all_told(self, led: Pass, placement: Placement, now: Now) -> list[Effect]:
         """Bring what some owner does not hold to all of them, and go on with the rest."""
+        turn = self._turns.of(led.partition)
+        if turn is not None:
+            turn.failed = False
         effects: list[Effect] = []
         for place in sorted(led.places):
             effects += self._heal(led.items[place][0], placement, now)
@@ -247,7 +246,7 @@ class Reaper:
             led.begin = low + 1
             rounds.raise_to(led.partition, led.begin)
             led.waiting = {owner for owner, round in led.rounds.items() if round < led.begin and owner != me}
-        led.step, led.due_ms = "begin", now.monotonic_ms + ANSWER_MS
+        self._wait("begin", led, now)
         begin = BeginRound(led.number, led.partition, led.begin)
         return [Send(owner, begin) for owner in led.owners if owner in led.waiting]
 
@@ -255,7 +254,7 @@ class Reaper:
         led.waiting = {owner for owner in led.owners if owner != placement.me}
         if not led.waiting:
             return self._all_reaped(led, placement, now)
-        led.step, led.due_ms = "reap", now.monotonic_ms + ANSWER_MS
+        self._wait("reap", led, now)
         reap = Reap(led.number, led.partition, led.target, led.items)
         return [Send(owner, reap) for owner in led.owners if owner in led.waiting]
 
@@ -266,11 +265,16 @@ class Reaper:
         reason = f"{len(led.places)} records have changed meanwhile" if led.places else ""
         return self._end(led, reason, placement, now)
 
+    def _wait(self, step: Step, led: Pass, now: Now) -> None:
+        """For the answers of the next step."""
+        led.step, led.due_ms = step, now.monotonic_ms + ANSWER_MS
+        self._passes[led.partition] = self._passes.pop(led.partition)
+
     def _answered(
-        self, step: str, sender: NodeId, message: ReapHeld | RoundBegun | Reaped, placement: Placement, now: Now
+        self, step: Step, sender: NodeId, message: ReapHeld | RoundBegun | Reaped, placement: Placement, now: Now
     ) -> Pass | None:
         """The pass that an answer belongs to, if it counts and the pass can go on."""
-        led = self._pass
+        led = self._passes.get(message.partition)
         if led is None or led.number != message.request or led.step != step or sender not in led.waiting:
             return None
         obstacle = self._obstacle(led.partition, placement)
@@ -283,12 +287,14 @@ class Reaper:
         self._state.counters["reap.blocked"] += 1
         turn = self._turns.of(led.partition)
         if turn is not None:
-            turn.after = b""
+            turn.after, turn.failed = b"", True
         return self._end(led, reason, placement, now)
 
     def _end(self, led: Pass, reason: str, placement: Placement, now: Now) -> list[Effect]:
-        self._pass = None
-        self._free_at_ms = now.monotonic_ms + PACE_MS
+        now_ms = now.monotonic_ms
+        del self._passes[led.partition]
+        self._keys -= led.keys
+        self._free_at_ms = max(self._free_at_ms, now_ms + min(SLOW_MS, 2 * (now_ms - led.began_ms)))
         turn = self._turns.of(led.partition)
         if turn is not None:
             turn.reason = reason
@@ -305,14 +311,14 @@ class Reaper:
 
     def _take_fresh(self, placement: Placement, now: Now) -> None:
         """Partitions with new entries get a turn."""
-        self._fresh_at_ms = now.monotonic_ms + FRESH_MS
         fresh = self._state.tombstones.fresh
-        for partition in fresh:
+        for _ in range(min(len(fresh), TAKEN_MAX)):
+            partition = fresh.pop()
             due_ms = now.monotonic_ms + self._rest_ms(partition, placement)
             turn = self._turns.of(partition)
             turn = self._turns.set(partition, due_ms if turn is None else min(turn.due_ms, due_ms))
             turn.fresh = True
-        fresh.clear()
+        self._fresh_at_ms = now.monotonic_ms + (SOON_MS if fresh else FRESH_MS)
 
     def _rest(self, partition: int, turn: Turn, placement: Placement, now: Now) -> None:
         """After a look: on with the sweep soon, or the next one after a rest; none if there are no entries."""

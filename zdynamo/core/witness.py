@@ -17,6 +17,7 @@ from zdynamo.messages import BeginRound, NodeId, Reap, ReapAsk, Reaped, ReapHeld
 from zdynamo.partition import partition_of_storage_key
 
 KEYS_MAX = 256  # of one pass
+PASSES_MAX = 256  # of one leader that are remembered; it leads far fewer at a time
 OLD_COPY = "holds an old copy"
 RESTARTED = "has lost the thread of this pass"
 
@@ -24,12 +25,12 @@ Item = tuple[bytes, int]  # storage key, digest of the record
 
 
 class Witness:
-    """What this node knows of the passes of others: which one of each leader it takes part in."""
+    """What this node knows of the passes of others: in which one of each leader it takes part, in each partition."""
 
     def __init__(self, state: State, *, blocked: Callable[[int, Placement], str]) -> None:
         self._state = state
         self._blocked = blocked
-        self._passes: dict[NodeId, tuple[int, int]] = {}  # leader -> request and partition
+        self._passes: dict[NodeId, dict[int, int]] = {}  # leader -> partition -> request, the latest last
 
     def asked(self, sender: NodeId, message: ReapAsk, placement: Placement, now: Now) -> list[Effect]:
         partition, items = message.partition, message.items
@@ -38,10 +39,12 @@ class Witness:
         round = self._state.rounds.of(partition)
         blocked = OLD_COPY if round + 1 < message.round else self._blocked(partition, placement)
         differs: tuple[int, ...] = ()
-        if blocked:
-            self._passes.pop(sender, None)
-        else:
-            self._passes[sender] = (message.request, partition)
+        passes = self._passes.setdefault(sender, {})
+        passes.pop(partition, None)
+        if not blocked:
+            passes[partition] = message.request
+            if len(passes) > PASSES_MAX:
+                del passes[next(iter(passes))]
             differs = tuple(place for place, item in enumerate(items) if not holds(self._state, partition, item, now))
         return [Send(sender, ReapHeld(message.request, partition, round, blocked, differs))]
 
@@ -71,11 +74,12 @@ class Witness:
         self._passes.clear()
 
     def _against(self, sender: NodeId, request: int, partition: int, placement: Placement) -> str:
+        passes = self._passes.get(sender, {})
         blocked = self._blocked(partition, placement)
-        if not blocked and self._passes.get(sender) != (request, partition):
-            blocked = RESTARTED
         if blocked:
-            self._passes.pop(sender, None)
+            passes.pop(partition, None)
+        elif passes.get(partition) != request:
+            blocked = RESTARTED
         return blocked
 
 
