@@ -84,6 +84,11 @@ def test_the_program_alone_shows_its_verbs_and_is_a_usage_error() -> None:
         ["get", "k", "--timeout-ms", "0"],
         ["get", "k", "--pr", "-1"],
         ["put", "k", "v", "--context", "!"],
+        ["put", "k", "{", "--as-json"],
+        ["put", "k", "NaN", "--as-json"],
+        ["put", "k", "[" * 100_000, "--as-json"],
+        ["put", "k", str(2**64), "--as-json"],
+        ["put", "k", r'"\ud800"', "--as-json"],
         ["put", "k", "v", "--if-context", "!"],
         ["put", "k", "v", "--if-absent", "--if-context", "AA"],
         ["put", "k", "v", "--if-absent", "--context", "AA"],
@@ -102,7 +107,7 @@ def test_the_program_alone_shows_its_verbs_and_is_a_usage_error() -> None:
         ["bench", "--storage", "tape"],
         ["bench", "--storage", "memory", "--node", NOBODY],
     ],
-    ids=" ".join,
+    ids=lambda arguments: " ".join(arguments)[:40],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str]) -> None:
     assert_one_line(zdynamo(*arguments), 2)
@@ -128,6 +133,63 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_exit_1(
 
     assert_one_line(done, 1)
     assert names in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["put", "k", "v", "--context", ""], "leave --context out to write unconditionally"),
+        (["delete", "k", "--context", ""], "leave --context out to delete unconditionally"),
+        (["put", "k", "v", "--if-context", ""], "--if-absent is for a key without a value"),
+    ],
+    ids=str,
+)
+def test_an_empty_context_is_refused_since_it_may_be_an_empty_shell_variable(arguments: list[str], says: str) -> None:
+    done = zdynamo(*arguments, "--node", NOBODY, "--timeout-ms", "200")
+
+    assert_one_line(done, 2)
+    assert says in done.stderr
+
+
+def closed(stream: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The program, started with one of its standard streams closed."""
+    command = f'exec "$0" -m zdynamo "$@" {stream}>&-'
+    return subprocess.run(
+        ["sh", "-c", command, sys.executable, *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status"], ["put", "k", "v"]], ids=" ".join)
+def test_a_closed_standard_output_is_one_line_and_nothing_is_done(arguments: list[str]) -> None:
+    done = closed(1, *arguments)
+
+    assert_one_line(done, 1)
+    assert "standard output is closed" in done.stderr
+
+
+def test_a_closed_standard_input_is_no_value() -> None:
+    done = closed(0, "put", "k", "-", "--node", NOBODY, "--timeout-ms", "200")
+
+    assert_one_line(done, 2)
+    assert "standard input is closed" in done.stderr
+
+
+def test_with_a_closed_standard_error_no_error_is_taken_for_output() -> None:
+    done = closed(2, "get", "k", "--node", NOBODY, "--timeout-ms", "200")
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_output_that_takes_nothing_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "zdynamo", "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("zdynamo: ")
 
 
 @pytest.mark.parametrize("arguments", CLIENT_VERBS, ids=" ".join)

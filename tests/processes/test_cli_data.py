@@ -128,6 +128,32 @@ def test_siblings_are_numbered(cluster: Local) -> None:
     assert b"2 siblings" in got.stderr
 
 
+def test_siblings_of_plain_data_are_settled_as_the_note_of_get_says(cluster: Local) -> None:
+    cluster.json("put", "data", "{}", "--as-json", "--bucket", "carts")
+    seen = cluster.json("get", "data", "--bucket", "carts")["context"]
+    for value in ('{"milk": 1}', '{"bread": [2, null]}'):
+        cluster.json("put", "data", value, "--as-json", "--context", seen, "--bucket", "carts")
+
+    told = failed(cluster.run("get", "data", "--bucket", "carts"), 0)
+    shown = cluster.json("get", "data", "--bucket", "carts")
+    cluster.run(
+        "put", "data", "-", "--as-json", "--context", shown["context"], "--bucket", "carts",
+        stdin=b'{"milk": 1, "bread": [2, null]}',
+    )  # fmt: skip
+
+    assert "`zdynamo get data --json --bucket carts`" in told and "--context C" in told and "--as-json" in told
+    assert sorted(shown["siblings"], key=str) == [{"bread": [2, None]}, {"milk": 1}]
+    assert cluster.json("get", "data", "--bucket", "carts")["value"] == {"milk": 1, "bread": [2, None]}
+
+
+def test_a_value_as_json_is_stored_as_the_data_that_it_stands_for(cluster: Local) -> None:
+    for value in ("17", "[1.5, true]", '"text"'):
+        cluster.json("put", "plain", value, "--as-json")
+
+        assert cluster.json("get", "plain")["value"] == json.loads(value)
+    assert cluster.run("get", "plain").stdout == b"text\n"
+
+
 def test_in_a_bucket_where_the_last_write_wins_there_is_one_value(cluster: Local) -> None:
     two_siblings(cluster, "cart", "last")
 

@@ -1,6 +1,5 @@
 """The verb `check-merge`: look for values with which a merge function breaks its laws."""
 
-import json
 import os
 import sys
 import tempfile
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zdynamo.cli.options import JsonOption
+from zdynamo.cli.options import JsonOption, parse_json
 from zdynamo.cli.output import FAILED, note, plain, show_json, show_table
 from zdynamo.errors import MergeFunctionError
 
@@ -47,7 +46,7 @@ def check_merge(
 
     Example: zdynamo check-merge shop.carts:merge --like '{"milk": 1}'
     """
-    samples = [_parsed(text, "--like") for text in like or ()] + (_samples_in(values) if values else [])
+    samples = [parse_json(text, "--like") for text in like or ()] + (_samples_in(values) if values else [])
     with tempfile.TemporaryDirectory(prefix="zdynamo-check-") as scratch:
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch  # it would leave a folder here
         try:
@@ -111,14 +110,7 @@ def _document(function: str, report: "Report", marked: bool) -> dict[str, Any]:
 
 
 def _samples_in(path: Path) -> list[Any]:
-    found = _parsed(path.read_text(encoding="utf-8"), "--values")
+    found = parse_json(path.read_text(encoding="utf-8"), "--values")
     if not isinstance(found, list):
         raise typer.BadParameter(f"{path} holds no JSON list of values", param_hint="--values")
     return found
-
-
-def _parsed(text: str, option: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"no JSON: {error}", param_hint=option) from None

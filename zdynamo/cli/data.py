@@ -2,23 +2,31 @@
 
 import os
 import re
+import shlex
 import sys
 from typing import Annotated
 
 import typer
 
-from zdynamo.cli.options import DEFAULT_NODE, BucketOption, JsonOption, NodeOption, TimeoutOption, connect
+from zdynamo.cli.options import DEFAULT_NODE, BucketOption, JsonOption, NodeOption, TimeoutOption, connect, parse_json
 from zdynamo.cli.output import FAILED, NOT_FOUND, decode_context, encode_context, note, plain, show_json, show_value
 
 DEFAULT_BUCKET = "default"
 DEFAULT_TIMEOUT_MS = 5000
+DIGITS_MAX = 20  # of the number in a span; more is beyond every limit
 UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", show_default=False)]
-ContextOption = Annotated[
-    str,
+PutContext = Annotated[
+    str | None,
     typer.Option(
         "--context", metavar="C", help="The context of a `get --json`: replaces what that get saw, and only that."
+    ),
+]
+DeleteContext = Annotated[
+    str | None,
+    typer.Option(
+        "--context", metavar="C", help="The context of a `get --json`: deletes what that get saw, and only that."
     ),
 ]
 R = Annotated[int, typer.Option("-r", min=0, metavar="N", help="Replicas that a read waits for; 0: the default.")]
@@ -30,9 +38,12 @@ PW = Annotated[int, typer.Option("--pw", min=0, metavar="N", help="How many of t
 def put(
     key: KeyArgument,
     value: Annotated[str, typer.Argument(metavar="VALUE", help="Text, or - to read bytes from standard input.")],
+    value_is_json: Annotated[
+        bool, typer.Option("--as-json", help="The value is JSON and is stored as the data that it stands for.")
+    ] = False,
     node: NodeOption = DEFAULT_NODE,
     bucket: BucketOption = DEFAULT_BUCKET,
-    context: ContextOption = "",
+    context: PutContext = None,
     if_absent: Annotated[bool, typer.Option("--if-absent", help="Only if there is no value.")] = False,
     if_context: Annotated[
         str | None,
@@ -56,14 +67,14 @@ def put(
 
     A value that begins with a dash comes after --: zdynamo put answer -- -42
     """
-    if if_absent + (if_context is not None) + bool(context) > 1:
+    if if_absent + (if_context is not None) + (context is not None) > 1:
         raise typer.BadParameter(
             "they rule each other out: give one", param_hint="--context, --if-absent, --if-context"
         )
     ttl_ms = span_ms(ttl, "--ttl") if ttl else None
-    seen = _context(context, "--context") if context else None
-    expected = None if if_context is None else _context(if_context, "--if-context")
-    stored = sys.stdin.buffer.read() if value == "-" else _text_or_bytes(value)
+    seen = _context(context, "--context", "leave --context out to write unconditionally")
+    expected = _context(if_context, "--if-context", "--if-absent is for a key without a value")
+    stored = _value(value, value_is_json)
     from zdynamo.errors import ConditionFailed
 
     try:
@@ -76,8 +87,7 @@ def put(
         if as_json:
             show_json({"key": _named(key), "written": False, "context": encode_context(failed.context)})
         what = "has a value already" if if_absent else "has been written since the get of this context"
-        look = f"zdynamo get {key} --json" + (f" --bucket {bucket}" if bucket != DEFAULT_BUCKET else "")
-        note(f"{key} {what}, so nothing was written: look at `{look}` and decide anew")
+        note(f"{key} {what}, so nothing was written: look at `{_look(key, bucket)}` and decide anew")
         raise typer.Exit(FAILED) from None
     if as_json:
         show_json({"key": _named(key), "written": True, "context": encode_context(written)})
@@ -96,10 +106,13 @@ def get(
 ) -> None:
     """Print the value of a key.
 
-    Raw, or with --json together with its context. Siblings, from concurrent writes, are numbered. Exit code 3: R
-    replicas agree that there is none; the context, if it has one, covers the delete.
+    Raw, or with --json together with its context. Siblings, from concurrent writes, are numbered; where they may have
+    newlines, --json keeps them apart. To settle them: zdynamo put KEY VALUE --context C, with the context that --json
+    shows. Exit code 3: R replicas agree that there is none; the context then covers the delete, if there was one.
 
     Example: zdynamo get greeting
+
+    Example: zdynamo get greeting --json
     """
     with connect(node, timeout_ms) as client:
         found = client.get(os.fsencode(key), bucket=bucket, r=r, pr=pr)
@@ -117,7 +130,10 @@ def get(
     if len(siblings) == 1:
         show_value(siblings[0])
         return
-    note(f"{key} has {len(siblings)} siblings, from concurrent writes: put one value with --context to settle it")
+    note(
+        f"{key} has {len(siblings)} siblings, from concurrent writes; to settle them: `{_look(key, bucket)}` shows "
+        "their context C, and one put with --context C takes their place (with --as-json for plain data)"
+    )
     for number, sibling in enumerate(siblings, 1):
         print(f"{number}: ", end="", flush=True)
         show_value(sibling + b"\n" if isinstance(sibling, bytes) and not sys.stdout.isatty() else sibling)
@@ -127,7 +143,7 @@ def delete(
     key: KeyArgument,
     node: NodeOption = DEFAULT_NODE,
     bucket: BucketOption = DEFAULT_BUCKET,
-    context: ContextOption = "",
+    context: DeleteContext = None,
     r: R = 0,
     w: W = 0,
     timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
@@ -140,7 +156,7 @@ def delete(
 
     Example: zdynamo delete greeting
     """
-    seen = _context(context, "--context") if context else None
+    seen = _context(context, "--context", "leave --context out to delete unconditionally")
     with connect(node, timeout_ms) as client:
         deleted = client.delete(os.fsencode(key), bucket=bucket, context=seen, r=r, w=w)
     if as_json:
@@ -151,12 +167,38 @@ def delete(
 
 def span_ms(text: str, option: str) -> int:
     """`30s` in milliseconds. Raises: typer.BadParameter."""
-    spelled = re.fullmatch(r"([0-9]{1,15})(ms|s|m|h|d)", text)
-    if spelled:
-        return int(spelled[1]) * UNIT_MS[spelled[2]]
+    from zdynamo.client.requests import TTL_MS_MAX
+
     if text == "0":
         return 0
-    raise typer.BadParameter(f"{text!r} is no span: write it as 500ms, 30s, 5m, 2h or 7d", param_hint=option)
+    spelled = re.fullmatch(r"([0-9]+)(ms|s|m|h|d)", text)
+    if not spelled:
+        raise typer.BadParameter(f"{text!r} is no span: write it as 500ms, 30s, 5m, 2h or 7d", param_hint=option)
+    number = spelled[1].lstrip("0") or "0"
+    if len(number) > DIGITS_MAX or (span := int(number) * UNIT_MS[spelled[2]]) > TTL_MS_MAX:
+        years = TTL_MS_MAX // (365 * UNIT_MS["d"])
+        raise typer.BadParameter(f"use at most {years} years, or 0 for never", param_hint=option)
+    return span
+
+
+def _value(argument: str, is_json: bool) -> object:
+    """What is stored. Raises: typer.BadParameter."""
+    if argument != "-":
+        given = _text_or_bytes(argument)
+    elif sys.stdin is None:
+        raise typer.BadParameter("standard input is closed", param_hint="VALUE")
+    else:
+        given = sys.stdin.buffer.read()
+    if not is_json:
+        return given
+    from zdynamo.client.values import encode_value
+
+    parsed = parse_json(given, "VALUE")
+    try:
+        encode_value(parsed)
+    except TypeError as error:
+        raise typer.BadParameter(str(error), param_hint="VALUE") from None
+    return parsed
 
 
 def _text_or_bytes(argument: str) -> str | bytes:
@@ -168,11 +210,21 @@ def _text_or_bytes(argument: str) -> str | bytes:
         return raw
 
 
+def _look(key: str, bucket: str) -> str:
+    """The command that shows the key with its context."""
+    return shlex.join(["zdynamo", "get", key, "--json", *(["--bucket", bucket] if bucket != DEFAULT_BUCKET else [])])
+
+
 def _named(key: str) -> object:
     return plain(os.fsencode(key))
 
 
-def _context(text: str, option: str) -> bytes:
+def _context(text: str | None, option: str, if_empty: str) -> bytes | None:
+    """Raises: typer.BadParameter; an empty one too, as it may be a shell variable that was never set."""
+    if text is None:
+        return None
+    if not text:
+        raise typer.BadParameter(f"it is empty: {if_empty}", param_hint=option)
     try:
         return decode_context(text)
     except ValueError:

@@ -28,8 +28,9 @@ def keys(
 ) -> None:
     """List the keys that have a value.
 
-    One on a line, partition by partition, in order within each. With --json each line is an object with one key, and
-    the last one holds the cursor: null if all have been listed, else what --after takes.
+    One on a line, partition by partition, in order within each. Keys may have newlines: --json keeps them apart. With
+    it each line is an object with one key, and the last one holds the cursor: null if all have been listed, else what
+    --after takes.
 
     Example: zdynamo keys --prefix session/ --limit 100
     """

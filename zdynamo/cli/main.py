@@ -6,7 +6,7 @@ import sys
 import typer
 
 from zdynamo.cli import bench, check_merge, data, explain, keys, local, start, views
-from zdynamo.cli.output import FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
+from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
     help="A leaderless, highly available key-value store.",
@@ -49,12 +49,29 @@ def program(
 
 def run() -> None:
     """The entry point of the installed program."""
+    if not _has_output():
+        print("zdynamo: standard output is closed: give it a file, or /dev/null", file=sys.stderr)
+        sys.exit(FAILED)
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if code == DONE and not isinstance(error, BrokenPipeError):
+            print(f"zdynamo: standard output: {error.strerror}", file=sys.stderr)
         code = _reader_left()
     sys.exit(code)
+
+
+def _has_output() -> bool:
+    """Whether there is a standard output. The numbers of closed streams are taken: no file or socket gets them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+    if sys.stderr is None:  # print would go to standard output instead
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+    return sys.stdout is not None
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,7 @@
 """The options that several verbs share, and how verbs reach the cluster."""
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +31,23 @@ def connect(node: str, timeout_ms: int) -> "Client":
 
 def check_node(node: str) -> None:
     """Raises: typer.BadParameter unless it is an address."""
-    host, _, port = node.rpartition(":")
-    if "://" not in node and not (host and port.isdigit() and 0 < int(port) < 65536):
-        raise typer.BadParameter(f"{node!r} is no address, write it as HOST:PORT", param_hint="--node")
+    from zdynamo.client.base import check_address
+
+    try:
+        check_address(node)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--node") from None
+
+
+def parse_json(text: str | bytes, option: str) -> Any:
+    """Raises: typer.BadParameter."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise typer.BadParameter("no JSON that can be read: it is nested too deeply", param_hint=option) from None
+    except ValueError as error:
+        raise typer.BadParameter(f"no JSON: {error}", param_hint=option) from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
