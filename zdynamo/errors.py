@@ -67,7 +67,7 @@ class OutcomeUnknown(RequestError):
 
 
 class DeadlineExceeded(RequestError):
-    """No node answered before the deadline; a write may or may not have been kept."""
+    """No node answered before the deadline; a write may or may not have been kept, unless the message rules it out."""
 
 
 class Overloaded(RequestError):

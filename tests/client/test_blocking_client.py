@@ -1,6 +1,7 @@
 """The blocking client over real sockets, against nodes that do what a script says."""
 
 import gc
+import socket
 import subprocess
 import sys
 import threading
@@ -130,6 +131,15 @@ def test_addresses_where_nothing_runs_are_unreachable():
             client.node_status("127.0.0.1:3", deadline_ms=10_000)
 
 
+def test_a_deadline_too_short_to_connect_in_is_told_as_such():
+    with socket.socket() as deaf:  # takes the connection and says nothing
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        address = "{}:{}".format(*deaf.getsockname())
+        with Client(address) as client, pytest.raises(errors.DeadlineExceeded, match="nothing was sent within 20 ms"):
+            client.get("k", deadline_ms=20)
+
+
 def test_when_the_node_that_has_the_call_dies_another_serves_it_at_once(cluster):
     with ScriptedNode(cluster) as other, Client(other.address, deadline_ms=100_000) as client:
         dying = ScriptedNode(cluster, silent_on_data(cluster))
@@ -248,7 +258,11 @@ def test_topology_and_figures_come_from_the_nodes(cluster):
         (lambda client: client.get("k", pr=256), "pr is 256"),
         (lambda client: client.put("k", b"", w=-1), "w is -1"),
         (lambda client: client.put("k", b"", pw=-1), "pw is -1"),
+        (lambda client: client.put("k", b"", context=b""), "the context is empty"),
+        (lambda client: client.put("k", b"", if_context=b""), "the context is empty"),
+        (lambda client: client.delete("k", context=b""), "the context is empty"),
         (lambda client: client.get("k", deadline_ms=0), "the deadline is 0 ms"),
+        (lambda client: client.get("k", deadline_ms=2**40), "the deadline is 1099511627776 ms: use 1 to 2147483648"),
         (lambda client: client.get("k", deadline_ms=-5), "the deadline is -5 ms"),
     ],
 )
@@ -274,7 +288,21 @@ def test_a_wrong_type_is_a_type_error(call):
         call(client)
 
 
-@pytest.mark.parametrize("addresses", [[], [""], ["localhost"], ["h:port"], [":7400"], ["h:0"], ["h:70000"]])
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        [],
+        [""],
+        ["localhost"],
+        ["h:port"],
+        [":7400"],
+        ["h:0"],
+        ["h:70000"],
+        ["http://h:7400"],
+        ["tcps://h:7400"],
+        ["udp://h:1"],
+    ],
+)
 def test_a_client_needs_addresses(addresses):
     with pytest.raises(ValueError):
         Client(*addresses)

@@ -25,6 +25,7 @@ from zdynamo.messages import (
     DescribeNode,
     Done,
     Get,
+    ListKeys,
     MemberRecord,
     MemberView,
     NodeDescription,
@@ -208,7 +209,38 @@ def test_when_a_node_may_still_answer_the_connection_the_call_waits_until_its_de
 
     assert core.step(Tick(), 1_000) == []
     assert core.next_due_ms == 1_500
-    assert core.step(Tick(), 1_500) == [Complete(1, NoNodeReached((A,)))]
+    assert core.step(Tick(), 1_500) == [Complete(1, DeadlinePassed(1_500, 0, ""))]
+
+
+def test_a_call_that_could_not_be_sent_in_time_is_unreachable_only_if_every_node_turned_the_connection_down():
+    core = ClientCore(["a:7400", "b:7400"], client=CLIENT)
+    core.step(Submitted(1, PUT, 500), 0)
+    core.step(Disconnected(A), 1)
+    connecting = core.step(Tick(), 500)
+    core.step(Submitted(2, PUT, 500), 500)
+    core.step(Disconnected(B), 501)
+
+    assert connecting == [Complete(1, DeadlinePassed(500, 0, ""))]
+    assert core.step(Tick(), 1_000) == [Complete(2, NoNodeReached((A, B)))]
+
+
+def test_of_a_long_deadline_a_node_gets_what_it_takes_and_the_rest_stays_with_the_client():
+    core = core_that_knows(A, B)
+    page = ListKeys(bytes(16), "", 0, "default", 2)
+
+    begun = [core.step(Submitted(call, request, 600_000), 0) for call, request in ((1, PUT), (2, page), (3, GET))]
+    later = core.step(Disconnected(A), 590_000)
+
+    assert [effect.message.deadline_ms for [effect] in begun] == [60_000] * 3
+    assert later[1:] == [sent(B, 1, PUT, left_ms=9_950, attempt=2), sent(B, 3, GET, left_ms=9_950)]
+    assert Complete(1, DeadlinePassed(600_000, 2, "")) in core.step(Tick(), 600_000)
+
+
+def test_with_a_long_deadline_another_node_is_asked_as_soon_as_with_the_longest_one_of_a_node():
+    core = core_that_knows(A, B)
+    core.step(Submitted(1, PUT, 600_000), 0)
+
+    assert core.next_due_ms == 6_000
 
 
 def test_an_overloaded_node_is_left_alone_and_another_asked_after_the_time_it_named():

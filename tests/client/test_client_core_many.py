@@ -11,8 +11,8 @@ from zdynamo.client.events import (
     Complete,
     Connect,
     Connected,
+    DeadlinePassed,
     Disconnected,
-    NoNodeReached,
     Send,
     Submitted,
     SubmittedMany,
@@ -83,6 +83,28 @@ def test_many_values_go_out_as_the_bytes_in_flight_allow():
     second = core.step(Answered(A, Done(id_of(1), b"")), 1)
 
     assert (numbers(first), numbers(second)) == ([1], [2])
+
+
+def test_a_value_that_never_fits_is_refused_at_once_and_keeps_nothing_waiting():
+    core = core_that_knows(A)
+    core._in_flight_bytes_max = core._limits._in_flight_bytes_max = 10
+    huge = replace(PUT, value=bytes(11))
+
+    many = core.step(SubmittedMany(1, [PUT, huge, PUT], 1_000), 0)
+    single = core.step(Submitted(4, huge, 1_000), 0)
+
+    assert many[0] == sent(A, 1, PUT, left_ms=950)
+    assert many[1] == Complete(2, Refused(id_of(2), "the value has 11 bytes: use at most 10"))
+    assert many[2:] == [sent(A, 3, PUT, left_ms=950)]
+    assert single == [Complete(4, Refused(id_of(4), "the value has 11 bytes: use at most 10"))]
+
+
+def test_a_value_that_never_fits_is_refused_before_the_cluster_has_told_its_limits():
+    core = ClientCore(["a:7400"], client=CLIENT, in_flight_bytes_max=2**24)
+
+    effects = core.step(Submitted(1, replace(PUT, value=bytes(2**24 + 1)), 1_000), 0)
+
+    assert effects == [Connect(A), Complete(1, Refused(id_of(1), "the value has 16777217 bytes: use at most 16777216"))]
 
 
 def test_what_has_not_begun_when_the_time_is_over_ends_as_overloaded_because_nothing_was_done():
@@ -186,7 +208,7 @@ def test_a_call_that_waits_for_the_limits_asks_for_them_again_and_ends_at_its_de
     asked_again = [core.step(Tick(), now_ms) for now_ms in (1_000, 2_000)]
 
     assert asked_again[1] == [Send(A, DescribeCluster(question(2), ""))]
-    assert core.step(Tick(), 2_500) == [Complete(1, NoNodeReached((A,)))]
+    assert core.step(Tick(), 2_500) == [Complete(1, DeadlinePassed(2_500, 0, ""))]
 
 
 def test_a_failed_condition_is_told_at_once():

@@ -86,6 +86,28 @@ def test_options_of_many_keys_reach_the_node(cluster):
         assert (delete.bucket, delete.r, delete.w) == ("b", 1, 2)
 
 
+def test_the_contexts_of_many_puts_go_by_the_bytes_of_the_key(cluster):
+    with ScriptedNode(cluster) as node, Client(node.address) as client:
+        client.put_many({"k": 1, b"l": 2, "m": 3}, contexts={b"k": b"c", "l": b"d"})
+
+        assert [put.context for put in node.data_requests()] == [b"c", b"d", b""]
+
+
+@pytest.mark.parametrize(
+    ("contexts", "problem"),
+    [
+        ({"other": b"c"}, "contexts has one of 'other', which is not among the values"),
+        ({"k": b"c", b"k": b"d"}, "the same key, give it once"),
+    ],
+)
+def test_contexts_that_do_not_go_with_the_values_are_refused_before_anything_is_sent(cluster, contexts, problem):
+    with ScriptedNode(cluster) as node, Client(node.address) as client:
+        with pytest.raises(ValueError, match=problem):
+            client.put_many({"k": 1}, contexts=contexts)
+
+        assert node.data_requests() == []
+
+
 def test_no_keys_are_no_requests(cluster):
     with ScriptedNode(cluster) as node, Client(node.address) as client:
         assert (client.get_many([]), client.put_many({}), client.delete_many([])) == ({}, {}, {})

@@ -14,7 +14,7 @@ from zdynamo.client.doors import Door, ForLoop
 from zdynamo.client.events import Outcome
 from zdynamo.client.io_thread import IoThread, One, Several
 from zdynamo.client.listing import Listing
-from zdynamo.client.many import K, Many
+from zdynamo.client.many import K, Many, putting
 from zdynamo.client.outcomes import answer_of, changed_by, context_of, value_of
 from zdynamo.client.requests import UNSENT, make_delete, make_explain, make_get, make_put
 from zdynamo.client.sinks import Read, as_it_is
@@ -147,11 +147,7 @@ class AsyncClient(BaseClient):
         deadline_ms: int | None = None,
     ) -> dict[K, bytes | ZdynamoError]:
         """As `Client.put_many`."""
-        seen = contexts or {}
-        many = Many(
-            values,
-            lambda key: make_put(key, values[key], bucket, context=seen.get(key), w=w, pw=pw, ttl_ms=ttl_ms),
-        )
+        many = putting(values, bucket, contexts, w=w, pw=pw, ttl_ms=ttl_ms)
         return many.answers(await self._ask_many(many, deadline_ms), context_of)
 
     async def delete_many(

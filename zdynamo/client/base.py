@@ -18,6 +18,7 @@ from zdynamo.errors import RequestError
 
 DEADLINE_MS = 5_000
 DEFAULT_BUCKET = "default"
+SCHEMES = ("tcp", "ipc", "inproc")
 
 _opening = threading.Lock()  # made anew in a fork: in the parent another thread may have held it
 
@@ -104,6 +105,8 @@ class BaseClient:
 def check_address(address: str) -> None:
     """Raises: ValueError."""
     scheme, _, place = endpoint(address).partition("://")
+    if scheme not in SCHEMES:
+        raise ValueError(f"{address!r} has the scheme {scheme}: write HOST:PORT, or use one of {', '.join(SCHEMES)}")
     port = place.rpartition(":")[2]
     if not place or (scheme == "tcp" and not (":" in place[1:] and port.isdigit() and 0 < int(port) < 65536)):
         raise ValueError(f"{address!r} is no address, write it as HOST:PORT")

@@ -9,7 +9,7 @@ from typing import Any
 from zdynamo.client.base import DEFAULT_BUCKET, BaseClient, check_address
 from zdynamo.client.events import Outcome
 from zdynamo.client.listing import Listing
-from zdynamo.client.many import K, Many
+from zdynamo.client.many import K, Many, putting
 from zdynamo.client.outcomes import answer_of, changed_by, context_of, value_of
 from zdynamo.client.requests import UNSENT, make_delete, make_explain, make_get, make_put
 from zdynamo.client.sinks import ForThread, Read, as_it_is
@@ -33,10 +33,13 @@ class Client(BaseClient):
     Knows which nodes own a key and asks one of them; tries others when it fails, within the deadline. Nothing is
     connected before the first call.
 
-    Every call raises what became of it, always a `RequestError`: `QuorumNotMet` (too few replicas; nothing was
-    written), `ConditionFailed` (nothing was written), `OutcomeUnknown` and `DeadlineExceeded` (a write may or may not
-    have been kept), `Overloaded` and `Refused` (nothing was done), `Unreachable` (never sent). A wrong type is a
-    TypeError; stored bytes that cannot be read are `Malformed`. Keys are str or bytes: "a" and b"a" are the same key.
+    A call that does not end well raises a `RequestError` that says what became of it: `QuorumNotMet` (too few replicas;
+    nothing was written), `ConditionFailed` (nothing was written), `OutcomeUnknown` and `DeadlineExceeded` (a write may
+    or may not have been kept), `Overloaded` and `Refused` (nothing was done), `Unreachable` (never sent).
+
+    What is found can be no use either: `Malformed` (bytes that cannot be read), `SiblingsFound` (several values, and
+    nobody to merge them) and `MergeFunctionError`; these are no RequestErrors, all are `ZdynamoError`s. A wrong type is
+    a TypeError. Keys are str or bytes: "a" and b"a" are the same key.
     """
 
     def get(
@@ -76,8 +79,8 @@ class Client(BaseClient):
         With the `context` of a get it replaces what that get saw, and what was written meanwhile stays as a sibling.
         `ttl_ms` after the write the value expires; 0: never, None: as the bucket says. `if_absent` writes only if R
         replicas hold no value, `if_context` only if they hold nothing that this context has not seen; both are
-        optimistic: of two at the same moment both may be written. Raises: ConditionFailed, with the `context` of what
-        is there; ValueError for conditions that do not go together.
+        optimistic: while nodes come and go, of two at the same moment both may be written. Raises: ConditionFailed,
+        with the `context` of what is there; ValueError for conditions that do not go together.
         """
         request = make_put(
             key,
@@ -159,13 +162,10 @@ class Client(BaseClient):
     ) -> dict[K, bytes | ZdynamoError]:
         """As `put`, for each key at once: the context of what was written, or the error that a put would raise.
 
-        `contexts` may have those of some or all keys. It is no transaction: each key is written or not.
+        `contexts` may have those of some or all keys; ValueError for others. It is no transaction: each key is written
+        or not.
         """
-        seen = contexts or {}
-        many = Many(
-            values,
-            lambda key: make_put(key, values[key], bucket, context=seen.get(key), w=w, pw=pw, ttl_ms=ttl_ms),
-        )
+        many = putting(values, bucket, contexts, w=w, pw=pw, ttl_ms=ttl_ms)
         return many.answers(self._ask_many(many, deadline_ms), context_of)
 
     def delete_many(

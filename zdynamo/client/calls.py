@@ -4,7 +4,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zdynamo.client.events import DeadlinePassed, NoNodeReached, Outcome
-from zdynamo.client.routes import Link
+from zdynamo.client.routes import Link, Routes
 from zdynamo.messages import (
     ClientRequest,
     ConditionFailed,
@@ -19,7 +19,8 @@ from zdynamo.messages import (
 )
 
 MARGIN_MS = 50  # the node is given a tenth less than what is left, at most this, so that its answer comes in time
-PATIENCE_MS = 250  # of silence, or a tenth of the deadline if that is more; then another node is asked as well
+NODE_DEADLINE_MS_MAX = 60_000  # a node takes no longer deadline; the rest of a longer one stays with the client
+PATIENCE_MS = 250  # of silence, or a tenth of the node's deadline if that is more; then another node is asked as well
 PATIENCE_SHARE = 10
 
 Denial = QuorumNotMet | OutcomeUnknown | Overloaded | Refused | ConditionFailed
@@ -70,16 +71,16 @@ class Call(Struct, eq=False):
         if type(request) is DescribeCluster or type(request) is DescribeNode:
             return replace(request, request=self.id, cluster=cluster)
         left_ms = self.due_ms - now_ms
-        left_ms = max(1, left_ms - min(MARGIN_MS, left_ms // 10))
+        left_ms = min(NODE_DEADLINE_MS_MAX, max(1, left_ms - min(MARGIN_MS, left_ms // 10)))
         if self.is_write:
             return replace(request, request=self.id, cluster=cluster, deadline_ms=left_ms, attempt=self.attempts_open)
         return replace(request, request=self.id, cluster=cluster, deadline_ms=left_ms)
 
-    def verdict(self, nodes: tuple[str, ...]) -> Outcome:
+    def verdict(self, routes: Routes) -> Outcome:
         """How the call ends without a final answer: never *nothing was done* for a write that may have been kept."""
         last = self.last
-        if not self.attempts:
-            return NoNodeReached(nodes)
+        if not self.attempts and routes.all_failed:
+            return NoNodeReached(routes.addresses)
         if last is None:
             return self.passed
         if not self.is_write or not self.attempts_open:
@@ -97,4 +98,4 @@ class Call(Struct, eq=False):
 
 
 def patience_ms(deadline_ms: int) -> int:
-    return max(PATIENCE_MS, deadline_ms // PATIENCE_SHARE)
+    return max(PATIENCE_MS, min(deadline_ms, NODE_DEADLINE_MS_MAX) // PATIENCE_SHARE)

@@ -89,7 +89,7 @@ class ClientCore:
         self._in_flight_max = in_flight_max
         self._in_flight_bytes_max = in_flight_bytes_max
         self._routes = Routes(bootstrap)
-        self._limits = Limits()
+        self._limits = Limits(in_flight_bytes_max)
         self._timers = Timers()
         self._queues = Queues()
         self._calls: dict[bytes, Call] = {}
@@ -166,15 +166,16 @@ class ClientCore:
         return effects
 
     def _has_room(self, request: ClientRequest, in_flight_max: int) -> bool:
-        size = len(request.value) if type(request) is Put else 0
-        return len(self._calls) < in_flight_max and self._bytes_in_flight + size <= self._in_flight_bytes_max
+        """Also for what never fits: it is refused at once, and nothing waits behind it."""
+        size, most = len(request.value) if type(request) is Put else 0, self._in_flight_bytes_max
+        return len(self._calls) < in_flight_max and (self._bytes_in_flight + size <= most or size > most)
 
     def _begin(self, call: Call, now_ms: int) -> list[Effect]:
         request = call.request
         self._calls[call.id] = call
         self._bytes_in_flight += len(request.value) if type(request) is Put else 0
         excess = self._limits.excess(request)
-        if excess and self._limits.known:
+        if excess and self._limits.refuses(request):
             return [self._finish(call, Refused(call.id, excess))]
         call.held = bool(excess)
         return self._route(call, now_ms)
@@ -341,7 +342,7 @@ class ClientCore:
             call.link.outstanding.pop(call.id, None)
         for link in call.tried:
             link.outstanding.pop(call.id, None)
-        return Complete(call.number, outcome or call.verdict(self._routes.addresses))
+        return Complete(call.number, outcome or call.verdict(self._routes))
 
     def _refresh(self, now_ms: int) -> list[Effect]:
         """Look at the topology, through another node each time."""

@@ -88,7 +88,7 @@ Effect = Connect | Disconnect | Send | Complete
 
 
 class DeadlinePassed(Struct, frozen=True):
-    """Nobody gave a final answer in time; a write may or may not have been kept."""
+    """Nobody gave a final answer in time; a write may or may not have been kept, unless there were no attempts."""
 
     deadline_ms: int
     attempts: int
@@ -96,7 +96,7 @@ class DeadlinePassed(Struct, frozen=True):
 
 
 class NoNodeReached(Struct, frozen=True):
-    """The request was never sent: no node could be reached."""
+    """The request was never sent: every node turned the connection down."""
 
     addresses: tuple[str, ...]
 

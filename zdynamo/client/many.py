@@ -1,11 +1,12 @@
 """One call for many keys: a request for each, and an answer for each."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from zdynamo.client.events import Outcome
+from zdynamo.client.requests import check_key, contexts_by_key, make_put
 from zdynamo.errors import Refused, ZdynamoError
-from zdynamo.messages import ClientRequest
+from zdynamo.messages import ClientRequest, Put
 
 K = TypeVar("K", bound=str | bytes)
 T = TypeVar("T")
@@ -37,6 +38,25 @@ class Many(Generic[K]):
         for key, refused in self._refused.items():
             answers[key] = _read(next(following), read) if refused is None else refused
         return answers
+
+
+def putting(
+    values: Mapping[K, object],
+    bucket: str,
+    contexts: Mapping[K, bytes] | None,
+    *,
+    w: int | None,
+    pw: int | None,
+    ttl_ms: int | None,
+) -> Many[K]:
+    """Raises: ValueError for contexts that do not go with the values; else as `Many`."""
+    seen = contexts_by_key(values, contexts)
+
+    def put(key: K) -> Put:
+        context = seen.get(check_key(key)) if seen else None
+        return make_put(key, values[key], bucket, context=context, w=w, pw=pw, ttl_ms=ttl_ms)
+
+    return Many(values, put)
 
 
 def _read(outcome: Outcome, read: Callable[[Outcome], T]) -> T | ZdynamoError:

@@ -47,6 +47,10 @@ def fail(outcome: Outcome) -> NoReturn:
             raise errors.Overloaded(retry_after_ms)
         case messages.Refused(reason=reason):
             raise errors.Refused(reason)
+        case DeadlinePassed(deadline_ms=deadline_ms, attempts=0):
+            raise errors.DeadlineExceeded(
+                f"nothing was sent within {deadline_ms} ms: the client was still connecting, give it more time"
+            )
         case DeadlinePassed(deadline_ms=deadline_ms, attempts=attempts, last=last):
             said = f"; the last answer was: {last}" if last else ""
             raise errors.DeadlineExceeded(f"no final answer within {deadline_ms} ms in {attempts} attempts{said}")

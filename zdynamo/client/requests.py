@@ -4,7 +4,8 @@ Each raises `Refused` for what the cluster would refuse, in the cluster's words,
 large keys and values may be is the cluster's to say: the core checks that.
 """
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from zdynamo.client.values import encode_value
 from zdynamo.errors import Refused
@@ -13,7 +14,7 @@ from zdynamo.partition import BUCKET_BYTES_MAX
 
 CONTEXT_BYTES_MAX = 2**20  # far above any clock: what is longer is no context
 COPIES_MAX = 255  # far above any N, which only the cluster knows
-DEADLINE_MS_MAX = 2**31
+DEADLINE_MS_MAX = 2**31  # of a call; what a node gets of it is in `calls`
 TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 BY_BUCKET = -1  # a value expires as its bucket says
 UNSENT = bytes(16)  # the core fills in the request id, as well as cluster and deadline
@@ -74,8 +75,7 @@ def _condition(
         raise ValueError("if_absent and if_context rule each other out: give one of them")
     if not isinstance(if_absent, bool):
         raise TypeError(f"if_absent is a bool, not {type(if_absent).__name__}")
-    seen = check_context(if_context)
-    return (seen, "unchanged") if seen else (b"", "absent")  # who has seen nothing at all expects nothing
+    return (b"", "absent") if if_absent else (check_context(if_context), "unchanged")
 
 
 def check_key(key: str | bytes) -> bytes:
@@ -103,9 +103,24 @@ def check_context(context: bytes | None) -> bytes:
         return b""
     if not isinstance(context, bytes):
         raise TypeError(f"a context is the bytes that a get or put gave, not {type(context).__name__}")
+    if not context:
+        raise Refused("the context is empty, as none that a get or put gave: leave it out to write over what is there")
     if len(context) > CONTEXT_BYTES_MAX:
         raise Refused(f"the context has {len(context)} bytes: pass on what a get or put gave")
     return context
+
+
+def contexts_by_key(keys: Iterable[str | bytes], contexts: Mapping[Any, bytes] | None) -> dict[bytes, bytes]:
+    """By the bytes of the keys. Raises: ValueError for one of a key that is not put, or two of one key."""
+    if not contexts:
+        return {}
+    put, named = {_bytes("key", key) for key in keys}, {_bytes("key", key): seen for key, seen in contexts.items()}
+    for key in contexts:
+        if _bytes("key", key) not in put:
+            raise ValueError(f"contexts has one of {key!r}, which is not among the values: leave it out")
+    if len(named) < len(contexts):
+        raise ValueError("contexts has a key as str and as bytes: these are the same key, give it once")
+    return named
 
 
 def check_copies(name: str, copies: int | None) -> int:
@@ -120,7 +135,7 @@ def check_copies(name: str, copies: int | None) -> int:
 def check_deadline(deadline_ms: int) -> int:
     _check_int("deadline_ms", deadline_ms)
     if not 0 < deadline_ms <= DEADLINE_MS_MAX:
-        raise Refused(f"the deadline is {deadline_ms} ms: use 1 or more")
+        raise Refused(f"the deadline is {deadline_ms} ms: use 1 to {DEADLINE_MS_MAX}")
     return deadline_ms
 
 

@@ -61,7 +61,12 @@ class Routes:
     @property
     def nobody_there(self) -> bool:
         """Whether every node given has turned the connection down."""
-        return self.topology is None and all(link.failed for link in self._links.values() if link.bootstrap)
+        return self.topology is None and self.all_failed
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether every node that calls may go to has turned the connection down; not while one still may take it."""
+        return all(link.failed for link in self._links.values() if link.bootstrap or (link.member and link.opened))
 
     def unopened(self) -> list[Link]:
         """Links that should be connected and are not yet: bootstrap nodes, and members that are not down."""
