@@ -684,8 +684,36 @@ def test_with_an_owner_down_a_step_looks_at_a_few_partitions_and_all_have_their_
     assert blocked["reap.blocked"] == 1_024
 
 
+def test_a_step_finds_so_many_keys_at_most_in_all_partitions_and_then_rests_as_long_as_they_are_work() -> None:
+    node = holding_dead(dead_in(4, each=100))
+
+    found, pauses = [], []
+    for _ in range(2):
+        found.append([len(ask.items) for ask in asks(node.step(Tick()))])
+        due_ms = node.node.next_due_ms
+        assert due_ms is not None
+        pauses.append(due_ms - node.monotonic_ms)
+        pass_time(node, pauses[-1])
+
+    assert found == [[100, 100, KEYS_OF_STEP_MAX - 200], [100]]
+    assert 25 <= pauses[0] <= 50
+
+
+def test_what_passes_have_done_makes_room_for_what_others_will() -> None:
+    node = holding_dead(dead_in(16, each=KEYS_MAX))
+    begun: list[ReapAsk] = []
+    for _ in range(200):
+        new = asks(node.step(Tick()))
+        node.hears("b", *(held_by(ask, blocked="is unsettled") for ask in new))
+        begun += new
+        pass_time(node, 40)
+
+    assert {ask.partition for ask in begun} == set(range(16))
+    assert sum(len(ask.items) for ask in begun) == 16 * KEYS_MAX
+
+
 def test_after_a_pass_that_failed_a_few_are_asked_for_before_all() -> None:
-    keys = keys_of(KEYS_AFTER_FAILURE + 5)
+    keys = keys_of(2 * KEYS_AFTER_FAILURE + 5)
     node = holding(*((key, TOMBSTONE) for key in keys))
     node.hears("b", held_by(asked(node), blocked="is unsettled"))
 
@@ -731,3 +759,49 @@ def test_after_the_longest_pass_a_node_rests_a_second() -> None:
 
     due_ms = node.node.next_due_ms
     assert due_ms is not None and due_ms - node.monotonic_ms == SLOW_MS
+
+
+def test_a_partition_has_one_pass_at_a_time_however_long_it_takes() -> None:
+    node = holding((KEY, TOMBSTONE))
+    ask = asked(node)
+    effects: list[Effect] = []
+    for answer in (held_by(ask), RoundBegun(ask.request, PARTITION, 1, ""), RoundBegun(ask.request, PARTITION, 2, "")):
+        for _ in range(5):
+            pass_time(node, 900)
+            effects += node.step(Tick())
+        both_say(node, answer)
+
+    assert effects == []
+    both_say(node, Reaped(ask.request, PARTITION, ()))
+    assert has_copy_and_entry(node) == (False, False)
+
+
+def test_each_pass_has_its_own_time_to_be_answered_in() -> None:
+    node = holding_dead(dead_in(2))
+    first, second = asks(node.step(Tick()))
+    pass_time(node, ANSWER_MS - 1)
+    for peer in "bc":
+        node.hears(peer, held_by(first))
+
+    pass_time(node, 1)
+    due_ms = node.node.next_due_ms
+    node.step(Tick())
+
+    reasons = [node.node._reaper.waits(ask.items[0][0], node.now).partition("; ")[0] for ask in (first, second)]
+    assert due_ms == node.monotonic_ms
+    assert reasons == ["being proven", "b, c did not answer"]
+    assert node.node.next_due_ms == node.monotonic_ms - 1 + ANSWER_MS
+
+
+def test_after_a_commit_that_failed_there_is_room_for_as_many_passes_as_before() -> None:
+    node = holding_dead(dead_in(16, each=KEYS_MAX))
+    begun = []
+    for _ in range(2):
+        begun.append(0)
+        for _ in range(20):
+            begun[-1] += len(asks(node.step(Tick())))
+            pass_time(node, 40)
+        node.node.abandon([], surely_nothing=True)
+        pass_time(node, 5 * LIMITS.reap_interval_ms)
+
+    assert begun == [8, 8]
