@@ -110,10 +110,35 @@ def test_one_that_answers_by_chance_is_not_well_behaved() -> None:
     assert "well_behaved" in broken(checked(guess))
 
 
-def test_one_that_takes_the_siblings_as_a_list_is_told_how_it_is_called() -> None:
-    report = checked(lambda siblings: siblings)
+@pytest.mark.parametrize("function", [lambda siblings: siblings, lambda a, b, c: a, lambda *, a, b: a, lambda: 1])
+def test_one_that_does_not_take_two_values_is_told_how_it_is_called(function: Any) -> None:
+    with pytest.raises(MergeFunctionError, match=r"^merge is called with two values, as merge\(a, b\), and .*$"):
+        checked(function)
 
-    assert "takes 1 positional argument but 2 were given" in broken(report)["well_behaved"]
+
+@pytest.mark.parametrize("function", [max, lambda a, b, c=0: max(a, b), lambda *values: max(values)])
+def test_one_that_can_be_called_with_two_values_takes_two(function: Any) -> None:
+    assert laws(checked(function, 1, 2)) == HOLD
+
+
+def test_one_that_is_async_is_refused() -> None:
+    async def merge(a: int, b: int) -> int:
+        return max(a, b)
+
+    class Merge:
+        async def __call__(self, a: int, b: int) -> int:
+            return max(a, b)
+
+    for function in (merge, Merge()):
+        with pytest.raises(MergeFunctionError, match=r"^merge is async, and clients do not await it: "):
+            checked(function)
+
+
+def test_one_that_exits_is_reported_as_one_that_raises() -> None:
+    def leave(a: int, b: int) -> int:
+        raise SystemExit(3)
+
+    assert broken(checked(leave, 1)) == {"well_behaved": "merge(1, 1) raises SystemExit: 3"}
 
 
 def test_numbers_that_are_equal_but_of_another_type_are_not_the_same() -> None:
@@ -191,6 +216,18 @@ def unmarked(a: int, b: int):
     return max(a, b)
 
 @merge_function
+def leaves(a: int, b: int):
+    raise SystemExit(3)
+
+async def waits(a: int, b: int):
+    return max(a, b)
+
+@merge_function
+def talks(a: int, b: int):
+    print("merging")
+    return max(a, b)
+
+@merge_function
 def added(a: int, b: int):
     return (a + b) % 2**40
 """
@@ -200,6 +237,9 @@ def added(a: int, b: int):
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "shop.py").write_text(MODULE)
     (tmp_path / "samples.json").write_text("[1, 2]")
+    (tmp_path / "none.json").write_text("[]")
+    (tmp_path / "one.json").write_text("1")
+    (tmp_path / "binary.json").write_bytes(bytes(range(256)))
     return tmp_path
 
 
@@ -241,6 +281,22 @@ def test_with_json_every_law_has_its_verdict(folder: Path) -> None:
     assert {law["law"]: law["holds"] for law in shown["laws"]} == HOLD
 
 
+def test_one_that_exits_is_exit_1_and_nothing_can_be_said_about_the_other_laws(folder: Path) -> None:
+    done = check_merge(folder, "shop:leaves", "--examples", "50", "--json")
+
+    (first, *others) = json.loads(done.stdout)["laws"]
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (first["holds"], first["broken"]) == (False, "leaves(0, 0) raises SystemExit: 3")
+    assert [law["holds"] for law in others] == [None, None, None]
+
+
+def test_what_a_function_prints_is_not_taken_for_the_verdict(folder: Path) -> None:
+    done = check_merge(folder, "shop:talks", "--examples", "10", "--json")
+
+    assert json.loads(done.stdout)["holds"] is True
+    assert "merging" in done.stderr
+
+
 def test_one_that_is_not_marked_is_told_that_clients_do_not_call_it(folder: Path) -> None:
     done = check_merge(folder, "shop:unmarked", "--examples", "50")
 
@@ -257,7 +313,11 @@ def test_one_that_is_not_marked_is_told_that_clients_do_not_call_it(folder: Path
         (["shop:larger", "--like", "{"], 2, "no JSON"),
         (["shop:larger", "--values", "shop.py"], 2, "no JSON"),
         (["shop:larger", "--values", "missing.json"], 1, "missing.json"),
+        (["shop:larger", "--values", "binary.json"], 2, "binary.json is no text: it has to hold a JSON list of values"),
+        (["shop:larger", "--values", "none.json"], 2, "none.json holds an empty list"),
+        (["shop:larger", "--values", "one.json"], 2, "one.json holds no JSON list"),
         (["shop:larger", "--examples", "0"], 2, "--examples"),
+        (["shop:waits"], 1, "waits is async"),
     ],
     ids=str,
 )

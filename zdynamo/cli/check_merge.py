@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,8 +60,9 @@ def check_merge(
 
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
-        loaded = load_function(function)
-        report = check(loaded, function.rpartition(":")[2], samples, examples)
+        with redirect_stdout(sys.stderr):  # what the function or its module prints is no verdict
+            loaded = load_function(function)
+            report = check(loaded, function.rpartition(":")[2], samples, examples)
     marked = is_merge_function(loaded)
     if as_json:
         show_json(_document(function, report, marked))
@@ -99,7 +101,7 @@ def _document(function: str, report: "Report", marked: bool) -> dict[str, Any]:
         "laws": [
             {
                 "law": verdict.law,
-                "holds": not verdict.broken,
+                "holds": verdict.holds,
                 "broken": verdict.broken,
                 "example": plain(verdict.example),
             }
@@ -110,7 +112,15 @@ def _document(function: str, report: "Report", marked: bool) -> dict[str, Any]:
 
 
 def _samples_in(path: Path) -> list[Any]:
-    found = parse_json(path.read_text(encoding="utf-8"), "--values")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise typer.BadParameter(
+            f"{path} is no text: it has to hold a JSON list of values", param_hint="--values"
+        ) from None
+    found = parse_json(text, "--values")
     if not isinstance(found, list):
         raise typer.BadParameter(f"{path} holds no JSON list of values", param_hint="--values")
+    if not found:
+        raise typer.BadParameter(f"{path} holds an empty list: give at least one value", param_hint="--values")
     return found

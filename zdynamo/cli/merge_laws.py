@@ -1,6 +1,7 @@
 """The laws of merge functions, and the search for the smallest example that breaks one."""
 
 import copy
+import inspect
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from hypothesis.errors import Flaky, NoSuchExample
 from zdynamo.cli.merge_values import Values, annotated, anything, kinds, like
 from zdynamo.cli.output import one_line
 from zdynamo.client.values import decode_value, encode_value
-from zdynamo.errors import Malformed
+from zdynamo.errors import Malformed, MergeFunctionError
 from zdynamo.merging import MergeFunction
 
 SHOWN = 200  # characters of a value in words
@@ -53,7 +54,7 @@ class Report(NamedTuple):
 class Unfit(Exception):
     """The function did what no merge function may; the message says what."""
 
-    def __init__(self, words: str, cause: Exception | None = None) -> None:
+    def __init__(self, words: str, cause: BaseException | None = None) -> None:
         super().__init__(words)
         self.taken = not isinstance(cause, NOT_TAKEN)
 
@@ -122,7 +123,7 @@ class Laws:
         given = copy.deepcopy([one, other])
         try:
             merged = self._function(*given)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise Unfit(f"{call} raises {type(error).__name__}: {one_line(error)}", error) from None
         try:
             stored = decode_value(*encode_value(merged))
@@ -140,7 +141,11 @@ class Laws:
 
 
 def check(function: MergeFunction, name: str, samples: list[Any], examples: int) -> Report:
-    """Try the laws on so many examples each. Raises: MergeFunctionError if it is not for what clients store."""
+    """Try the laws on so many examples each.
+
+    Raises: MergeFunctionError if it cannot be called as clients do, or is not for what they store.
+    """
+    _check_callable(function, name)
     laws = Laws(function, name)
     values = _values(function, laws, samples)
     each = -(-examples // len(values))
@@ -161,6 +166,21 @@ def same(one: Any, other: Any) -> bool:
 def shown(value: Any) -> str:
     text = one_line(repr(value))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _check_callable(function: MergeFunction, name: str) -> None:
+    if any(inspect.iscoroutinefunction(called) for called in (function, getattr(function, "__call__", None))):  # noqa: B004
+        raise MergeFunctionError(f"{name} is async, and clients do not await it: make it a plain function")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some builtins nothing is known
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise MergeFunctionError(
+            f"{name} is called with two values, as {name}(a, b), and that fails: {error}"
+        ) from None
 
 
 def _values(function: MergeFunction, laws: Laws, samples: list[Any]) -> dict[str, Values]:
