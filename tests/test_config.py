@@ -89,17 +89,20 @@ def test_what_is_not_for_a_node_in_the_environment_is_left_alone() -> None:
             "[node], [cluster], [quorum], [storage], [membership], [limits], [log], [buckets.NAME]",
         ),
         ("[node", "{path} is not valid TOML: Expected ']' at the end of a table declaration (at end of document)"),
-        ("[cluster]\npartitions = 100", "cluster.partitions is 100: use a power of two, such as 256"),
-        ("[quorum]\nr = 4", "quorum.r is 4, more than cluster.n = 3: lower it to at most 3"),
-        ("[quorum]\nw = 4", "quorum.w is 4, more than cluster.n = 3: lower it to at most 3"),
-        ("[cluster]\nseeds = ['a']", "cluster.seeds has 'a': write it as HOST:PORT, such as 127.0.0.1:7400"),
-        ("[cluster]\nseeds = ['a:0']", "cluster.seeds has 'a:0': write it as HOST:PORT, such as 127.0.0.1:7400"),
+        ("[cluster]\npartitions = 100", "{path}: cluster.partitions is 100: use a power of two, such as 256"),
+        ("[quorum]\nr = 4", "{path}: quorum.r is 4, more than cluster.n = 3: lower it to at most 3"),
+        ("[quorum]\nw = 4", "{path}: quorum.w is 4, more than cluster.n = 3: lower it to at most 3"),
+        ("[cluster]\nseeds = ['a']", "{path}: cluster.seeds has 'a': write it as HOST:PORT, such as 127.0.0.1:7400"),
+        (
+            "[cluster]\nseeds = ['a:0']",
+            "{path}: cluster.seeds has 'a:0': write it as HOST:PORT, such as 127.0.0.1:7400",
+        ),
         (
             "[node]\nhost = ''",
-            "node.host is empty: set it to the host that others reach this node at, such as 127.0.0.1",
+            "{path}: node.host is empty: set it to the host that others reach this node at, such as 127.0.0.1",
         ),
-        ("[node]\npeer_port = 7400", "node.peer_port is 7400, and so is node.port: give each its own port"),
-        ("[node]\nport = 65534", "node.gossip_port would be 65536 (node.port + 2): set it, or lower node.port"),
+        ("[node]\npeer_port = 7400", "{path}: node.peer_port is 7400, and so is node.port: give each its own port"),
+        ("[node]\nport = 65534", "{path}: node.gossip_port would be 65536 (node.port + 2): set it, or lower node.port"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_the_key(tmp_path: Path, text: str, line: str) -> None:
@@ -128,12 +131,16 @@ def test_buckets_have_rules_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[buckets.c]\nr = '2'", "{path}: buckets.c.r: expected `int`, got `str`, write it as r = 0"),
-        ("[buckets.c]\nr = true", "{path}: buckets.c.r: expected `int`, got `bool`, write it as r = 0"),
-        ("[buckets.c]\nr = -1", "{path}: buckets.c.r: expected `int` >= 0, write it as r = 0"),
+        ("[buckets.c]\nr = '2'", "{path}: buckets.c.r: expected `int`, got `str`, write it as r = 2"),
+        ("[buckets.c]\nr = true", "{path}: buckets.c.r: expected `int`, got `bool`, write it as r = 2"),
+        ("[buckets.c]\nr = -1", "{path}: buckets.c.r: expected `int` >= 0, write it as r = 2"),
         (
             "[buckets.c]\nexpiry_ms = 1.5",
-            "{path}: buckets.c.expiry_ms: expected `int`, got `float`, write it as expiry_ms = 0",
+            "{path}: buckets.c.expiry_ms: expected `int`, got `float`, write it as expiry_ms = 3600000 (milliseconds)",
+        ),
+        (
+            "[buckets.c]\nexpiry_ms = '1h'",
+            "{path}: buckets.c.expiry_ms: expected `int`, got `str`, write it as expiry_ms = 3600000 (milliseconds)",
         ),
         (
             "[buckets.c]\nconflict = 1",
@@ -143,18 +150,27 @@ def test_buckets_have_rules_of_their_own(tmp_path: Path) -> None:
         ("[buckets.c.d]\nr = 1", "{path}: buckets.c.d is no setting: [buckets.c] knows {rules}"),
         ("[buckets]\nr = 1", "{path}: buckets.r is no table: the rules of a bucket stand under [buckets.NAME]"),
         ("[[buckets]]\nr = 1", "{path}: buckets stands outside a section: put it under one of {sections}"),
-        ("[buckets.c]\nr = 4", "buckets.c.r is 4, more than cluster.n = 3: lower it to at most 3"),
-        ("[cluster]\nn = 2\n[buckets.c]\npw = 3", "buckets.c.pw is 3, more than cluster.n = 2: lower it to at most 2"),
-        ("[buckets.c]\nconflict = 'last'", "buckets.c.conflict is 'last': use siblings, lww, or merge:{form}"),
-        ("[buckets.c]\nconflict = 'lww:x'", "buckets.c.conflict is 'lww:x': use siblings, lww, or merge:{form}"),
-        ("[buckets.c]\nconflict = 'merge:union'", "buckets.c.conflict is 'merge:union': write it as merge:{form}"),
-        ("[buckets.c]\nconflict = 'merge'", "buckets.c.conflict is 'merge': write it as merge:{form}"),
-        ('[buckets.""]\nr = 1', '[buckets.""]: the name of a bucket has 1 to 255 bytes'),
+        ("[buckets.c]\nr = 4", "{path}: buckets.c.r is 4, more than cluster.n = 3: lower it to at most 3"),
+        (
+            "[cluster]\nn = 2\n[buckets.c]\npw = 3",
+            "{path}: buckets.c.pw is 3, more than cluster.n = 2: lower it to at most 2",
+        ),
+        ("[buckets.c]\nconflict = 'last'", "{path}: buckets.c.conflict is 'last': use siblings, lww, or merge:{form}"),
+        (
+            "[buckets.c]\nconflict = 'lww:x'",
+            "{path}: buckets.c.conflict is 'lww:x': use siblings, lww, or merge:{form}",
+        ),
+        (
+            "[buckets.c]\nconflict = 'merge:union'",
+            "{path}: buckets.c.conflict is 'merge:union': write it as merge:{form}",
+        ),
+        ("[buckets.c]\nconflict = 'merge'", "{path}: buckets.c.conflict is 'merge': write it as merge:{form}"),
+        ('[buckets.""]\nr = 1', '{path}: [buckets.""]: the name of a bucket has 1 to 255 bytes'),
         (
             '[buckets."' + "ü" * 128 + '"]\nr = 1',
-            '[buckets."' + "ü" * 40 + '..."]: the name of a bucket has 1 to 255 bytes',
+            '{path}: [buckets."' + "ü" * 40 + '..."]: the name of a bucket has 1 to 255 bytes',
         ),
-        ('[buckets."a.b"]\nr = 4', 'buckets."a.b".r is 4, more than cluster.n = 3: lower it to at most 3'),
+        ('[buckets."a.b"]\nr = 4', '{path}: buckets."a.b".r is 4, more than cluster.n = 3: lower it to at most 3'),
     ],
 )
 def test_a_wrong_bucket_is_one_line_that_names_it(tmp_path: Path, text: str, line: str) -> None:
@@ -237,6 +253,19 @@ def test_a_wrong_flag_is_not_blamed_on_the_file(tmp_path: Path) -> None:
         load(path, {}, {"node.port": 70_000})
 
     assert str(caught.value) == "node.port: expected `int` <= 65535, write it as port = 7400"
+
+
+def test_what_does_not_go_with_the_file_is_not_blamed_on_it(tmp_path: Path) -> None:
+    path = written(tmp_path, "[quorum]\nr = 3\n")
+
+    with pytest.raises(ConfigError, match=r"^quorum\.r is 3, more than cluster\.n = 2: lower it to at most 2$"):
+        load(path, {"ZDYNAMO_CLUSTER_N": "2"}, {})
+
+
+def test_what_is_wrong_in_the_file_does_no_harm_if_a_flag_sets_it_right(tmp_path: Path) -> None:
+    path = written(tmp_path, "[node]\nhost = '10.0.0.1'\n")
+
+    assert load(path, {}, {"node.insecure": True}).node.host == "10.0.0.1"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ EXPIRY_MS_MAX = 100 * 365 * 86_400_000  # a hundred years
 
 
 def _option(description: str, **bounds: Any) -> Meta:
+    """`examples`: what an error may advise, where the default says nothing."""
     return Meta(description=description, **bounds)
 
 
@@ -212,13 +213,15 @@ class LimitSettings(Struct, forbid_unknown_fields=True, kw_only=True):
 class BucketSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     """The rules of one bucket, where they are not the cluster's. Every node needs the same tables."""
 
-    r: Annotated[int, _option("Replicas that a read waits for (R). 0: as `quorum.r`.", ge=0, le=16)] = 0
-    w: Annotated[int, _option("Replicas that a write waits for (W). 0: as `quorum.w`.", ge=0, le=16)] = 0
+    r: Annotated[int, _option("Replicas that a read waits for (R). 0: as `quorum.r`.", ge=0, le=16, examples=[2])] = 0
+    w: Annotated[int, _option("Replicas that a write waits for (W). 0: as `quorum.w`.", ge=0, le=16, examples=[2])] = 0
     pr: Annotated[
-        int, _option("How many of the answers to a read have to come from owners of the key.", ge=0, le=16)
+        int,
+        _option("How many of the answers to a read have to come from owners of the key.", ge=0, le=16, examples=[1]),
     ] = 0
     pw: Annotated[
-        int, _option("How many of the answers to a write have to come from owners of the key.", ge=0, le=16)
+        int,
+        _option("How many of the answers to a write have to come from owners of the key.", ge=0, le=16, examples=[1]),
     ] = 0
     expiry_ms: Annotated[
         int,
@@ -226,6 +229,7 @@ class BucketSettings(Struct, forbid_unknown_fields=True, kw_only=True):
             "Milliseconds after which a value expires, unless its put says another time. 0: never.",
             ge=0,
             le=EXPIRY_MS_MAX,
+            examples=[3_600_000],
         ),
     ] = 0
     conflict: Annotated[

@@ -38,6 +38,8 @@ def load(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, 
     Raises: ConfigError, one line that names the key and what to do.
     """
     settings, buckets = _from_file(path) if path else ({}, {})
+    from_file = _converted(settings, Config)
+    from_file.buckets = buckets
     for section, key, value in _from_environment(environment):
         settings.setdefault(section, {})[key] = value
     for dotted, value in flags.items():
@@ -46,8 +48,17 @@ def load(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, 
             settings.setdefault(section, {})[key] = value
     config = _converted(settings, Config)
     config.buckets = buckets
-    check(config)
+    if problem := _problem(config):
+        raise ConfigError(f"{path}: {problem}" if path and problem == _problem(from_file) else problem)
     return config
+
+
+def _problem(config: Config) -> str:
+    try:
+        check(config)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def check(config: Config) -> None:
@@ -193,13 +204,14 @@ def _teach(problem: str, table: str) -> str:
 
 def _example(section: str, key: str) -> str:
     """What to write instead."""
-    kind = typing.get_args(kinds(section)[key])[0]
+    kind, about = typing.get_args(kinds(section)[key])
     if typing.get_origin(kind) is Literal:
         return f"use one of {', '.join(typing.get_args(kind))}"
     if typing.get_origin(kind) is list:
         return f'write it as {key} = ["127.0.0.1:{CLIENT_PORT}"]'
     defaults = BucketSettings() if section == BUCKETS else getattr(Config(), section)
-    return f"write it as {key} = {json.dumps(getattr(defaults, key))}"
+    written = json.dumps(about.examples[0] if about.examples else getattr(defaults, key))
+    return f"write it as {key} = {written}" + " (milliseconds)" * key.endswith("_ms")
 
 
 def _table(bucket: str) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from zdynamo.cli.output import decode_context, encode_context, one_line, plain
+from zdynamo.cli.output import decode_context, encode_context, one_line, plain, show_table
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_what_is_no_context_is_refused(word: str) -> None:
 
 def test_an_error_is_always_one_line() -> None:
     assert one_line("a\n  b\tc\n") == "a b c"
+
+
+def test_a_table_that_is_not_for_a_terminal_has_no_blanks_at_the_ends_of_its_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_table(("NAME", "SIZE", "ZONE"), [("a", 1, ""), ("long name", 1000, "x")], right=("SIZE",))
+
+    assert capsys.readouterr().out == "NAME       SIZE  ZONE\na             1\nlong name  1000  x\n"

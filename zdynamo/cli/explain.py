@@ -29,6 +29,12 @@ def explain(
     Each write has a dot, ACTOR.BIRTH.COUNTER. An owner whose clock has seen a dot, but that does not hold it, has seen
     it overwritten. A deleted value stays as a tombstone until every owner is known to hold it.
 
+    STATE: settled, or unsettled while the owner may lack records, such as after a lost disk, and copies them anew.
+
+    ROUND: counts up as tombstones of the partition are removed; owners in sound health are at most one apart.
+
+    RECORD: a fingerprint of all that the owner holds for the key. The same fingerprint: the same record.
+
     Example: zdynamo explain greeting
     """
     with connect(node, timeout_ms) as client:

@@ -91,8 +91,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: 
         table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(str(cell), style=STATE_STYLES.get(str(cell), "")) for cell in row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH_PIPED)
-    console.print(table)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+        return
+    console = Console(highlight=False, width=TABLE_WIDTH_PIPED)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)
 
 
 def _text(value: object) -> str:
