@@ -156,6 +156,16 @@ def test_threads_that_count_up_without_a_resolver_count_each_update(cluster: Clu
     assert len(errors_met) < 15, errors_met
 
 
+def test_an_update_writes_a_new_expiry_its_own_or_that_of_the_bucket(db: Client) -> None:
+    db.put("fading", 1)
+    db.put("kept-on", 1, bucket="brief", ttl_ms=0)
+
+    db.update("fading", lambda count: count + 1, ttl_ms=1, r=3, w=3)
+    db.update("kept-on", lambda count: count + 1, bucket="brief")
+
+    eventually(lambda: not db.get("fading") and not db.get("kept-on", bucket="brief"))
+
+
 def test_many_keys_have_an_answer_each(db: Client) -> None:
     names = [f"many-{number}" for number in range(1_000)]
 
@@ -219,6 +229,8 @@ def test_the_asyncio_client_does_the_same(cluster: Cluster) -> None:
             )
             assert sorted((await client.get("async-set", resolver=union)).value) == sorted(names[:20])
             assert len([key async for key in client.keys(prefix="async-")]) == 301
+            await client.update("async-kept", lambda _: 1, bucket="brief", ttl_ms=0, r=3, w=3)
+            assert (await client.get("async-kept", bucket="brief")).value == 1
             with pytest.raises(errors.ConditionFailed):
                 await client.put(names[0], 1, if_absent=True)
 
