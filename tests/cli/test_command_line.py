@@ -71,6 +71,23 @@ def test_the_program_alone_shows_its_verbs_and_is_a_usage_error() -> None:
     assert all(f"\n  {verb}" in done.stdout for verb in VERBS)
 
 
+def test_the_help_of_the_program_says_where_to_begin_and_cuts_no_line_short() -> None:
+    shown = zdynamo("--help").stdout
+
+    assert "To begin: zdynamo local" in shown
+    assert "..." not in shown
+
+
+@pytest.mark.parametrize("verb", ["get", "keys"])
+def test_who_prints_what_may_have_newlines_says_how_to_keep_it_apart(verb: str) -> None:
+    assert "have newlines" in " ".join(zdynamo(verb, "--help").stdout.replace("\n", " ").split())
+
+
+@pytest.mark.parametrize("column", ["STATE", "ROUND", "RECORD"])
+def test_explain_explains_its_columns(column: str) -> None:
+    assert f"\n  {column}: " in zdynamo("explain", "--help").stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from zdynamo.cli.output import decode_context, encode_context, one_line, plain, show_table
+from zdynamo.cli.output import counted, decode_context, encode_context, one_line, plain, show_table
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,7 @@ def test_a_table_that_is_not_for_a_terminal_has_no_blanks_at_the_ends_of_its_lin
     show_table(("NAME", "SIZE", "ZONE"), [("a", 1, ""), ("long name", 1000, "x")], right=("SIZE",))
 
     assert capsys.readouterr().out == "NAME       SIZE  ZONE\na             1\nlong name  1000  x\n"
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(count, "error") for count in (0, 1, 2)] == ["0 errors", "1 error", "2 errors"]

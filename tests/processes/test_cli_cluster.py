@@ -229,8 +229,8 @@ def test_a_local_over_the_ports_of_another_never_says_that_it_is_ready(tmp_path:
 
 def test_every_port_that_a_local_needs_has_to_be_free() -> None:
     port = free_ports(1)
-    refused = pytest.raises(ClusterFailed, match=f"^port {port + 3} on 127.0.0.1 is in use: ")
-    with socket.create_server(("127.0.0.1", port + 3)), refused:
+    refused = pytest.raises(ClusterFailed, match=f"^port {port + 2} on 127.0.0.1 is in use: ")
+    with socket.create_server(("127.0.0.1", port + 2)), refused:
         check_ports(1, port)
 
     check_ports(1, port)

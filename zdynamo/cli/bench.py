@@ -12,7 +12,7 @@ import typer
 from typer import Option
 
 from zdynamo.cli.options import JsonOption, check_node
-from zdynamo.cli.output import FAILED, note, show_json, show_table
+from zdynamo.cli.output import FAILED, counted, note, show_json, show_table
 
 if TYPE_CHECKING:
     from zdynamo.messages import Topology
@@ -158,9 +158,9 @@ def _show(results: list[dict[str, Any]], as_json: bool, **run: Any) -> None:
         show_table(columns, [_cells(row) for row in results], right=columns[1:])
     for row in results:
         for kind, count in row["errors"].items():
-            note(f"{row['op']} at {row['in_flight']} in flight: {count} errors ({kind})")
+            note(f"{row['op']} at {row['in_flight']} in flight: {counted(count, 'error')} ({kind})")
     for kind, count in run["warm_up_errors"].items():
-        note(f"warm-up: {count} errors ({kind})")
+        note(f"warm-up: {counted(count, 'error')} ({kind})")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

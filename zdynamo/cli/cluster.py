@@ -19,7 +19,7 @@ from zdynamo.errors import RequestError, ZdynamoError
 
 HOST = "127.0.0.1"
 PORTS_PER_NODE = 10  # a node uses the first of them; the rest keeps the numbers round
-PORTS_USED = 4
+PORTS_USED = 3  # for clients, peers and gossip; nothing listens on the one for HTTP yet
 NODES_MAX = len(string.ascii_lowercase)
 POLL_SECONDS = 0.05
 IDENTITY = "membership.json"  # in the folder of a node that belongs to a cluster

@@ -16,7 +16,7 @@ DEFAULT_TIMEOUT_MS = 5000
 DIGITS_MAX = 20  # of the number in a span; more is beyond every limit
 UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY", show_default=False)]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", show_default=False, help="Any text or bytes.")]
 PutContext = Annotated[
     str | None,
     typer.Option(
@@ -64,6 +64,8 @@ def put(
     Example: zdynamo put greeting 'hello world'
 
     Example: zdynamo put session/17 anna --ttl 30m --if-absent
+
+    Example: zdynamo put cart '{"milk": 1}' --as-json
 
     A value that begins with a dash comes after --: zdynamo put answer -- -42
     """

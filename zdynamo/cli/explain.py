@@ -24,7 +24,7 @@ def explain(
     timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where a key belongs, what each owner holds, and how they differ.
+    """Show where a key belongs, and what each owner holds.
 
     Each write has a dot, ACTOR.BIRTH.COUNTER. An owner whose clock has seen a dot, but that does not hold it, has seen
     it overwritten. A deleted value stays as a tombstone until every owner is known to hold it.

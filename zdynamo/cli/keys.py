@@ -9,7 +9,7 @@ import typer
 
 from zdynamo.cli.data import DEFAULT_BUCKET, DEFAULT_TIMEOUT_MS, R
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
-from zdynamo.cli.output import note, plain
+from zdynamo.cli.output import counted, note, plain
 
 
 def keys(
@@ -61,4 +61,4 @@ def _stopped(cursor: str | None, told: int, as_json: bool) -> None:
         sys.stdout.buffer.write(json.dumps({"cursor": cursor}).encode() + b"\n")
     sys.stdout.buffer.flush()
     if cursor is not None and not as_json:
-        note(f"{told} key{'s' * (told != 1)} so far; go on with --after {cursor}")
+        note(f"{counted(told, 'key')} so far; go on with --after {cursor}")

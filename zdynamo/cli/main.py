@@ -9,7 +9,6 @@ from zdynamo.cli import bench, check_merge, data, explain, keys, local, start, v
 from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
-    help="A leaderless, highly available key-value store.",
     epilog="Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 quorum not met.",
     add_completion=False,
     rich_markup_mode=None,
@@ -37,7 +36,12 @@ for verb in (
 def program(
     context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True)
 ) -> None:
-    """A leaderless, highly available key-value store."""
+    """A leaderless, highly available key-value store.
+
+    To begin: zdynamo local; then, in another terminal: zdynamo put greeting hello; zdynamo get greeting
+
+    With an example each: zdynamo VERB --help
+    """
     if version:
         from zdynamo import __version__
 

@@ -34,6 +34,11 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 key`, `2 keys`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def note(text: str) -> None:
     """One line for people, beside the output."""
     print(f"zdynamo: {one_line(text)}", file=sys.stderr, flush=True)

@@ -32,9 +32,16 @@ Number = int | None
 Port = Annotated[
     Number, Option("--port", metavar="N", help="The client port: HOST:PORT is the public address. Default: 7400.")
 ]
-PeerPort = Annotated[Number, Option("--peer-port", metavar="N", help="Default: the client port + 1.")]
-GossipPort = Annotated[Number, Option("--gossip-port", metavar="N", help="Default: the client port + 2.")]
-HttpPort = Annotated[Number, Option("--http-port", metavar="N", help="Default: the client port + 3.")]
+PeerPort = Annotated[
+    Number, Option("--peer-port", metavar="N", help="For requests between nodes. Default: the client port + 1.")
+]
+GossipPort = Annotated[
+    Number, Option("--gossip-port", metavar="N", help="For gossip between nodes. Default: the client port + 2.")
+]
+HttpPort = Annotated[
+    Number,
+    Option("--http-port", metavar="N", help="Kept for HTTP, which is not served yet. Default: the client port + 3."),
+]
 ConfigFile = Annotated[Path | None, Option("--config", metavar="FILE", help="A TOML file, see configs/zdynamo.toml.")]
 Name = Annotated[Text, Option("--name", metavar="TEXT", help="The name that people know the node by.")]
 Host = Annotated[
@@ -53,7 +60,7 @@ Durability = Annotated[
 ]
 Zone = Annotated[Text, Option("--zone", metavar="TEXT", help="The failure domain: rack, room, region.")]
 MinMembers = Annotated[
-    Number, Option("--min-members", metavar="N", help="A new cluster takes data once so many have joined.")
+    Number, Option("--min-members", metavar="N", help="A new cluster takes data once so many have joined. Default: 1.")
 ]
 LogLevel = Annotated[
     Text, Option("--log-level", metavar="debug|info|warning|error", help="The lowest level logged. Default: info.")
@@ -83,6 +90,10 @@ def start(
     stop_with_stdin: Annotated[bool, Option("--stop-with-stdin", hidden=True)] = False,
 ) -> None:
     """Run one node in the foreground, until Ctrl-C or SIGTERM.
+
+    Without --seed it founds a cluster, unless its data folder says which one it belongs to.
+
+    Example: zdynamo start --data data/a
 
     Example: zdynamo start --port 7410 --data data/b --seed 127.0.0.1:7400
     """

@@ -19,6 +19,8 @@ def members(
 ) -> None:
     """List the members, and who of them is alive.
 
+    PHI says how suspicious the silence of a member is; OWNS, of how many partitions it has a copy.
+
     Example: zdynamo members --node 127.0.0.1:7400
     """
     with connect(node, timeout_ms) as client:
@@ -57,6 +59,8 @@ def ring(
 ) -> None:
     """Show each member's share of the ring.
 
+    OWNS: of how many partitions it has a copy; FIRST OF: for how many it is preferred to the other owners.
+
     With --json: the owners of each partition too, by their ids, in order of preference.
 
     Example: zdynamo ring --json
@@ -71,7 +75,8 @@ def ring(
         show_json({"layout": layout, "partitions": partitions, "n": n, "members": shares, "owners": topology.owners})
         return
     if topology.layout is None:
-        note(f"no layout yet: it is decided once {topology.constants.min_members} members have joined")
+        wanted = topology.constants.min_members
+        note("no layout yet: it is decided with the first put" + f", once {wanted} members have joined" * (wanted > 1))
     else:
         copies = max((len(owners) for owners in topology.owners), default=0)
         print(f"layout {topology.layout.number}: {partitions} partitions, {copies} of {n} copies each")
@@ -101,6 +106,8 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show the figures of every member.
+
+    They count from the start of each node, which is its uptime ago. What an operator should know is noted below them.
 
     Example: zdynamo status
     """
