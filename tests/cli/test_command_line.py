@@ -75,7 +75,7 @@ def test_the_help_of_the_program_says_where_to_begin_and_cuts_no_line_short() ->
     shown = zdynamo("--help").stdout
 
     assert "To begin: zdynamo local" in shown
-    assert "..." not in shown
+    assert not [line for line in shown.splitlines()[1:] if line.endswith("...")]
 
 
 @pytest.mark.parametrize("verb", ["get", "keys"])
