@@ -169,7 +169,7 @@ def _versions_of_a_put(encoded: bytes, draft: Sibling) -> Callable[[], bytes]:
         tally = Tally(2, ("b", "c"), agreed=1)
         tally.yes("b")
         tally.yes("c")
-        return encode_context(record.clock)
+        return encode_context(record.clock, b"key")
 
     return put
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import bookkeeping
 import chaos
 import pytest
 from chaos_ledger import Book
@@ -84,3 +85,7 @@ def test_what_is_found_although_nothing_was_written_is_a_phantom() -> None:
 
     assert book.phantoms({b"never"}) == [b"never"]
     assert book.phantoms({b"another"}) == []
+
+
+def test_the_cost_of_bookkeeping_is_measured() -> None:
+    assert all(us > 0 for us in bookkeeping.measure(rounds=1).values())
