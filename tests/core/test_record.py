@@ -11,6 +11,7 @@ from zdynamo.core.record import (
     Record,
     Sibling,
     covers,
+    current,
     decode_record,
     encode_record,
     join,
@@ -276,3 +277,38 @@ def test_one_request_that_two_coordinators_minted_is_shown_once() -> None:
 
     assert len(record.siblings) == 2
     assert [one.dot for one in shown(record, 0)] == [(1, 1, 1)]
+
+
+@st.composite
+def remembering(draw: st.DrawFn) -> Record:
+    """Siblings of a few requests that remember each other as they please."""
+    names = [b"request %d" % number for number in range(5)]
+    siblings = [
+        Sibling((number, 1, 1), number, 0, draw(st.booleans()), "", b"v", draw(st.sampled_from(names)), tuple(gone))
+        for number in range(draw(st.integers(1, 6)))
+        for gone in [draw(st.lists(st.sampled_from(names), unique=True))]
+    ]
+    return Record(Clock(tuple(sibling.dot for sibling in siblings)), tuple(siblings))
+
+
+@given(remembering())
+def test_whatever_siblings_remember_one_is_left(record: Record) -> None:
+    assert current(record)
+
+
+@given(remembering())
+def test_a_sibling_that_nobody_remembers_is_left(record: Record) -> None:
+    remembered = {request for sibling in record.siblings for request in sibling.gone}
+
+    assert {sibling for sibling in record.siblings if sibling.request not in remembered} <= set(current(record))
+
+
+def test_requests_that_have_covered_each_other_in_turn_are_all_left() -> None:
+    one, two, three = (
+        Sibling((at, 1, 1), at, 0, False, "", name, name, (b"abc"[at : at + 1], b"bca"[at : at + 1]))
+        for at, name in enumerate((b"a", b"b", b"c"))
+    )
+    beside = Sibling((9, 1, 1), 9, 0, False, "", b"d", b"d", (b"d",))
+    record = Record(Clock(tuple(sibling.dot for sibling in (one, two, three, beside))), (one, two, three, beside))
+
+    assert current(record) == record.siblings

@@ -166,15 +166,24 @@ def written_by(record: Record, request: bytes) -> Sibling | None:
 
 
 def current(record: Record) -> tuple[Sibling, ...]:
-    """The siblings without those that are twins of what another has covered."""
+    """The siblings without those that are twins of what another has covered.
+
+    Where attempts of several requests have covered each other in turn, all of them stay. So there is always one.
+    """
     siblings = record.siblings
     if len(siblings) < 2 or not any(sibling.gone for sibling in siblings):
         return siblings
-    return tuple(
-        sibling
-        for sibling in siblings
-        if not any(sibling.request in other.gone and sibling.request != other.request for other in siblings)
-    )
+    requests = {sibling.request for sibling in siblings}
+    covered: dict[bytes, set[bytes]] = {request: set() for request in requests}  # what each has covered a twin of
+    for sibling in siblings:
+        covered[sibling.request] |= requests.intersection(sibling.gone)
+    hidden = {
+        twin
+        for request, twins in covered.items()
+        for twin in twins
+        if twin != request and request not in _reached(twin, covered)
+    }
+    return tuple(sibling for sibling in siblings if sibling.request not in hidden)
 
 
 def is_later(one: Sibling, other: Sibling) -> bool:
@@ -207,6 +216,17 @@ def has_ended(sibling: Sibling, wall_ms: int) -> bool:
 def last_written(record: Record) -> Sibling:
     """The sibling with the greatest hybrid time; of equal times that with the greatest dot."""
     return max(current(record), key=_by_time)
+
+
+def _reached(start: bytes, covered: dict[bytes, set[bytes]]) -> set[bytes]:
+    """What has been covered by a request, by what that has covered, and so on."""
+    reached: set[bytes] = set()
+    ahead = [start]
+    while ahead:
+        new = covered[ahead.pop()] - reached
+        reached |= new
+        ahead += new
+    return reached
 
 
 def _raised(entries: tuple[Dot, ...], dot: Dot) -> tuple[Dot, ...]:
