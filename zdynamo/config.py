@@ -202,6 +202,17 @@ class LimitSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         int,
         _option("Milliseconds that a peer's clock may be ahead; records from further in the future are refused.", ge=1),
     ] = 500
+    hint_count_max: Annotated[
+        int,
+        _option(
+            "Records that a node holds for one member that is away (hints); what is beyond is not taken for it, and "
+            "made up by repair when it is back.",
+            ge=0,
+        ),
+    ] = 1_000_000
+    hint_bytes_max: Annotated[int, _option("Bytes of records that a node holds for one member that is away.", ge=0)] = (
+        2**30
+    )
     pull_bytes_per_s: Annotated[
         int,
         _option(

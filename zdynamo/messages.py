@@ -272,6 +272,14 @@ class Topology(Struct, array_like=True, tag=7, frozen=True):
     limits: ClientLimits | None = None
 
 
+class HintsHeld(Struct, array_like=True, frozen=True):
+    """What a node holds for a member that could not take it."""
+
+    target: NodeId
+    count: int  # records
+    bytes: int  # of them as they were when they were stored
+
+
 class NodeDescription(Struct, array_like=True, tag=8, frozen=True):
     """One node's own figures."""
 
@@ -284,6 +292,7 @@ class NodeDescription(Struct, array_like=True, tag=8, frozen=True):
     engine: str
     durability: str
     uptime_ms: int
+    hints: tuple[HintsHeld, ...] = ()
 
 
 class KeysListed(Struct, array_like=True, tag=9, frozen=True):
@@ -570,6 +579,29 @@ class Inspected(Struct, array_like=True, tag=24, frozen=True):
     state: ReplicaState
 
 
+class HoldReplica(Struct, array_like=True, tag=25, frozen=True):
+    """Merge this record, and hold it for these owners: you stand in for them."""
+
+    request: int
+    deadline_ms: int
+    layouts: tuple[int, ...]
+    round: int
+    key: bytes
+    record: bytes
+    targets: tuple[NodeId, ...]
+
+
+class HandOver(Struct, array_like=True, tag=26, frozen=True):
+    """Merge this record that was held for you, and say so when that is fsynced: the sender then forgets it."""
+
+    request: int
+    deadline_ms: int
+    layouts: tuple[int, ...]
+    round: int
+    key: bytes
+    record: bytes
+
+
 PeerMessage = (
     Hello
     | Refusal
@@ -596,6 +628,8 @@ PeerMessage = (
     | ReplicaListed
     | Inspect
     | Inspected
+    | HoldReplica
+    | HandOver
 )
 
 

@@ -49,7 +49,7 @@ def test_when_too_few_owners_know_the_quorum_is_not_met() -> None:
     lost = node.hears("c", ReplicaFetched(fetch_of(begun), False, 0, b""))
 
     assert answers(lost) == [
-        QuorumNotMet(request_id(1), 2, 1, "2 replicas may have lost what they held and do not know")
+        QuorumNotMet(request_id(1), 2, 1, "2 replicas do not know: they stand in, or may have lost what they held")
     ]
 
 

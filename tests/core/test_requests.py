@@ -6,9 +6,9 @@ from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 from zdynamo import codec
 from zdynamo.core.context import encode_context
 from zdynamo.core.events import Effect, FromPeer, News, PeerUnreachable, Reply, Send, Tick, ViewChanged
+from zdynamo.core.forming import HELD_MAX
 from zdynamo.core.forwards import HOPS_MAX, PATIENCE
 from zdynamo.core.record import NOTHING_SEEN
-from zdynamo.core.requests import HELD_MAX
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.messages import (
@@ -162,20 +162,30 @@ def test_a_put_that_nobody_has_answered_has_an_unknown_outcome_at_its_deadline()
 
     effects = [effect for _ in range(60) for effect in after(node, 100)]
 
-    assert answers(effects) == [OutcomeUnknown(request_id(1), 1, 0)]
+    assert answers(effects) == [OutcomeUnknown(request_id(1), 2, 1)]
     assert node.node.idle
-    assert node.node.next_due_ms is None
 
 
-def test_with_all_owners_down_a_put_is_refused_and_they_are_named() -> None:
+def test_a_put_that_no_owner_answers_is_coordinated_here_as_a_further_attempt() -> None:
     node, key = one_of_five()
-    node.step(ViewChanged(view(me="a", others="bcde", layout="abcde", number=2, down="".join(owners(node, key)))))
+    node.asked(put(key=key))
 
-    (refused,) = answers(node.asked(put(key=key)))
+    for _ in owners(node, key):
+        taken_over = after(node, PATIENCE_MS)
+
+    assert {to for to, _ in sent(taken_over, StoreReplica)} == set(owners(node, key))
+    assert set(node.node._state.hints.held) == set(owners(node, key))
+
+
+def test_with_all_owners_down_a_node_outside_the_layout_refuses_a_put_and_names_them() -> None:
+    node = LoneNode(view(me="a", others="bcde", layout="bcd"), limits=LIMITS)
+    node.step(ViewChanged(view(me="a", others="bcde", layout="bcd", number=2, down="bcd")))
+
+    (refused,) = answers(node.asked(put()))
 
     assert isinstance(refused, Refused)
     assert refused.retry
-    assert all(owner in refused.reason for owner in owners(node, key))
+    assert all(owner in refused.reason for owner in "bcd")
 
 
 def test_a_request_is_forwarded_no_further_than_the_limit() -> None:

@@ -55,6 +55,7 @@ class PeerUnreachable(Struct, frozen=True):
     """The queue to a peer is full or its connection is gone: what waits for it need not wait."""
 
     peer: NodeId
+    full: bool = False  # it has too much to work off, which is no death: nobody is to take its place
 
 
 class Tick(Struct, frozen=True):

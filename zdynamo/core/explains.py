@@ -11,7 +11,7 @@ from zdynamo.core.pending import Handler, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.questions import due_ms_of, turned_away
 from zdynamo.core.record import Sibling
-from zdynamo.core.ring import Ring
+from zdynamo.core.ring import ring_of
 from zdynamo.core.state import State
 from zdynamo.core.tally import Tally
 from zdynamo.core.tombstones import is_dead
@@ -95,12 +95,14 @@ class Explains:
         operation.states[sender] = replace(message.state, node=sender, reachable=True)
         return [] if operation.tally.waiting else self._conclude(operation)
 
-    def missed(self, replica: NodeId, operation: Explanation, now: Now) -> list[Effect]:
+    def missed(
+        self, replica: NodeId, operation: Explanation, placement: Placement, now: Now, *, gone: bool = False
+    ) -> list[Effect]:
         """The replica will not answer."""
         operation.tally.no(replica)
         return [] if operation.answered or operation.tally.waiting else self._conclude(operation)
 
-    def expired(self, operation: Explanation, now: Now) -> list[Effect]:
+    def expired(self, operation: Explanation, placement: Placement, now: Now) -> list[Effect]:
         """Who has not answered by now counts as not reachable."""
         return self._conclude(operation)
 
@@ -111,8 +113,7 @@ class Explains:
         fallbacks: tuple[NodeId, ...] = ()
         if view.layout is not None:
             owners = placement.owners[partition]
-            ring = Ring(view.layout, view.constants.partitions, view.constants.n)
-            fallbacks = ring.preference_list(partition)[len(owners) :]
+            fallbacks = ring_of(view.layout, view.constants.partitions, view.constants.n).fallbacks(partition)
         return Explained(request.request, partition, owners, fallbacks, self._rules(request.bucket), ())
 
     def _rules(self, bucket: str) -> Bucket:

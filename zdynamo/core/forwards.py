@@ -4,10 +4,13 @@ A node that does not answer soon is not waited for: the request goes to the next
 first answer counts. Two coordinators of one request harm nobody: readers see one value.
 """
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from zdynamo.core.events import Effect, Now, Send
 from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
+from zdynamo.core.placement import Placement
 from zdynamo.core.tally import Tally
 from zdynamo.messages import (
     Absent,
@@ -42,6 +45,7 @@ class Forwarding:
         "number",
         "origin",
         "size",
+        "stands_in",
         "tally",
         "unsure",
     )
@@ -59,14 +63,19 @@ class Forwarding:
         self.due_ms = deadline_at_ms  # when to ask the next, or give up
         self.size = len(message.value) if isinstance(message, Put) else 0
         self.answered = False
+        self.stands_in = False  # whether this node coordinates it itself when nobody else does
         self.unsure = False  # whether a node that has not said so may have done it
         self.tally = Tally(1, ())
+
+
+StandIn = Callable[[Forwarding, Placement, Now], list[Effect]]  # coordinate what nobody else does
 
 
 class Forwards:
     """The requests that this node has handed on."""
 
-    def __init__(self, pending: Pending, *, replica_timeout_ms: int) -> None:
+    def __init__(self, pending: Pending, *, replica_timeout_ms: int, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
         self._pending = pending
         self._patience_ms = PATIENCE * replica_timeout_ms
 
@@ -95,22 +104,26 @@ class Forwards:
         self._pending.drop(operation)
         return [answer(operation.origin, message)]
 
-    def missed(self, replica: NodeId, operation: Forwarding, now: Now) -> list[Effect]:
+    def missed(
+        self, replica: NodeId, operation: Forwarding, placement: Placement, now: Now, *, gone: bool = False
+    ) -> list[Effect]:
         """The node asked is not there."""
         self._pending.heard(operation, replica)
         operation.tally.no(replica)
         operation.unsure = True
         if operation.tally.waiting or operation.candidates:
             return self._ask_next(operation, now) if operation.candidates else []
-        return self._give_up(operation)
+        return self._take_over(operation, placement, now) if operation.stands_in else self._give_up(operation)
 
-    def expired(self, operation: Forwarding, now: Now) -> list[Effect]:
+    def expired(self, operation: Forwarding, placement: Placement, now: Now) -> list[Effect]:
         """Too long without an answer."""
         if now.monotonic_ms >= operation.deadline_at_ms:
             return self._give_up(operation)
         operation.unsure = True
         if operation.candidates:
             return self._ask_next(operation, now)
+        if operation.stands_in:
+            return self._take_over(operation, placement, now)
         operation.due_ms = operation.deadline_at_ms
         self._pending.postpone(operation)
         return []
@@ -121,10 +134,19 @@ class Forwards:
         operation.due_ms = min(operation.deadline_at_ms, now.monotonic_ms + self._patience_ms)
         self._pending.postpone(operation)
         left_ms = operation.deadline_at_ms - now.monotonic_ms
-        if operation.unsure and not isinstance(operation.message, Get):
-            operation.message = replace(operation.message, attempt=operation.message.attempt + 1)
+        self._raise_attempt(operation)
         forward = Forward(operation.number, left_ms, operation.hops + 1, operation.message)
         return [Send(node, forward)]
+
+    def _take_over(self, operation: Forwarding, placement: Placement, now: Now) -> list[Effect]:
+        """No owner answers: a fallback may coordinate a write (paper 4.6)."""
+        self._pending.drop(operation)
+        self._raise_attempt(operation)
+        return self._stand_in(operation, placement, now)
+
+    def _raise_attempt(self, operation: Forwarding) -> None:
+        if operation.unsure and not isinstance(operation.message, Get):
+            operation.message = replace(operation.message, attempt=operation.message.attempt + 1)
 
     def _give_up(self, operation: Forwarding) -> list[Effect]:
         self._pending.drop(operation)

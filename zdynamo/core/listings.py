@@ -180,20 +180,22 @@ class Listings:
         if not isinstance(operation, Listing) or sender not in operation.tally.waiting:
             return []
         if not is_of(message, operation.stretch, operation.request.limit):
-            return self.missed(sender, operation, now)
+            return self.missed(sender, operation, placement, now)
         return self._listed(sender, message, operation, placement, now)
 
-    def fetched(self, replica: NodeId, message: ReplicaFetched, now: Now) -> list[Effect]:
+    def fetched(self, replica: NodeId, message: ReplicaFetched, placement: Placement, now: Now) -> list[Effect]:
         read = self._pending.get(message.request)
-        return self._fetched(replica, message, read, now) if isinstance(read, KeyRead) else []
+        return self._fetched(replica, message, read, placement, now) if isinstance(read, KeyRead) else []
 
-    def missed(self, replica: NodeId, operation: Listing | KeyRead, now: Now) -> list[Effect]:
+    def missed(
+        self, replica: NodeId, operation: Listing | KeyRead, placement: Placement, now: Now, *, gone: bool = False
+    ) -> list[Effect]:
         """The replica will not answer."""
         listing = operation if isinstance(operation, Listing) else operation.listing
         operation.tally.no(replica)
         return self._give_up(listing) if operation.lost and not listing.answered else []
 
-    def expired(self, operation: Listing | KeyRead, now: Now) -> list[Effect]:
+    def expired(self, operation: Listing | KeyRead, placement: Placement, now: Now) -> list[Effect]:
         """The deadline has passed."""
         listing = operation if isinstance(operation, Listing) else operation.listing
         return [] if listing.answered else self._give_up(listing)
@@ -269,12 +271,14 @@ class Listings:
             effects += [Send(owner, message) for owner in others]
         for read in listing.reads[:]:
             if me in read.tally.waiting:
-                effects += self._fetched(me, self._fetch(read.number, read.key, placement), read, now)
+                effects += self._fetched(me, self._fetch(read.number, read.key, placement), read, placement, now)
             elif read.lost and not listing.answered:
                 effects += self._give_up(listing)
         return effects
 
-    def _fetched(self, replica: NodeId, message: ReplicaFetched, read: KeyRead, now: Now) -> list[Effect]:
+    def _fetched(
+        self, replica: NodeId, message: ReplicaFetched, read: KeyRead, placement: Placement, now: Now
+    ) -> list[Effect]:
         """Count what an owner holds of a key on which they differ; it is known at the R-th that knows."""
         listing = read.listing
         if listing.answered or replica not in read.tally.waiting:
@@ -284,7 +288,7 @@ class Listings:
             try:
                 record = decode_record(message.record) if message.record else EMPTY
             except Malformed:
-                return self.missed(replica, read, now)
+                return self.missed(replica, read, placement, now)
             read.held[replica] = Held(message.round, record)
             _drop_old_copies(read.held)
         if len(read.held) < listing.needed:

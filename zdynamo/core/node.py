@@ -9,7 +9,6 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from zdynamo.core.describe import describe_cluster, describe_node
-from zdynamo.core.discards import merge_here
 from zdynamo.core.events import (
     Effect,
     Event,
@@ -27,6 +26,7 @@ from zdynamo.core.events import (
     ViewChanged,
 )
 from zdynamo.core.explains import Explains
+from zdynamo.core.handoff import Handoff, Handover
 from zdynamo.core.links import Links
 from zdynamo.core.listings import Listings
 from zdynamo.core.pending import answer
@@ -37,7 +37,8 @@ from zdynamo.core.requests import Requests
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.state import State
 from zdynamo.core.store import Store
-from zdynamo.core.writes import Write
+from zdynamo.core.storing import Storing
+from zdynamo.core.write import Write
 from zdynamo.messages import (
     BeginRound,
     Bucket,
@@ -49,7 +50,9 @@ from zdynamo.messages import (
     Forwarded,
     Frame,
     Get,
+    HandOver,
     Hello,
+    HoldReplica,
     Inspect,
     Inspected,
     LayoutWanted,
@@ -117,7 +120,9 @@ class Node:
         self._placement: Placement | None = None
         self._links = Links(self.counters)
         self._pulls = Pulls(state, linked=self._links.heard)
+        self._storing = Storing(state, heard_round=self._pulls.heard_round)
         self._requests = Requests(state, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48))
+        self._handoff = Handoff(state, self._requests.pending, linked=self._links.heard)
         self._reaper = Reaper(state, heal=self._requests.heal, heard_round=self._pulls.heard_round, random=random)
         self._listings = Listings(state, self._requests.pending, fetch=self._requests.local)
         self._explains = Explains(state, self._requests.pending, waits=self._reaper.waits)
@@ -136,8 +141,10 @@ class Node:
             Tick: self._tick,
         }
         self._handlers = {
-            StoreReplica: self._store_replica,
-            ReplicaStored: self._requests.stored,
+            StoreReplica: self._storing.store,
+            HoldReplica: self._storing.hold,
+            HandOver: self._storing.hand_over,
+            ReplicaStored: self._replica_stored,
             FetchReplica: self._fetch_replica,
             ReplicaFetched: self._replica_fetched,
             ReplicaRefused: self._replica_refused,
@@ -167,6 +174,7 @@ class Node:
         """What the steps since the last call have staged is kept."""
         self._state.dots.committed()
         self._state.rounds.committed()
+        self._state.hints.committed()
         self._pulls.committed()
         self._requests.committed()
 
@@ -180,7 +188,8 @@ class Node:
         self._pulls.discarded()
         self._reaper.abandoned()
         self.counters["commits.failed"] += 1
-        kept = self._requests.abandon(effects, surely_nothing=surely_nothing) + self._listings.abandon()
+        kept = self._handoff.abandon(self._requests.abandon(effects, surely_nothing=surely_nothing))
+        kept += self._listings.abandon()
         return [
             Send(effect.to, ReplicaRefused(effect.message.request, "disk"))
             if isinstance(effect, Send) and isinstance(effect.message, ReplicaStored)
@@ -194,7 +203,7 @@ class Node:
         """When the next Tick is wanted, monotonic; None: not before another event."""
         dues = [self._requests.next_due_ms]
         if self._placement is not None and self._placement.owners and not self.stopping:
-            dues += (self._pulls.next_due_ms, self._reaper.next_due_ms)
+            dues += (self._pulls.next_due_ms, self._handoff.next_due_ms, self._reaper.next_due_ms)
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     @property
@@ -215,8 +224,9 @@ class Node:
         effects += self._pulls.view_changed(placement, now)
         if view.layout is not None:
             effects += self._requests.layout_known(placement, now)
+        self._handoff.view_changed()
         for peer in sorted(placement.down - (before.down if before else frozenset())):
-            effects += self._requests.missing(peer, now)
+            effects += self._requests.missing(peer, placement, now, gone=True)
         return effects
 
     def _mailed(self, event: Mailed, now: Now) -> list[Effect]:
@@ -230,13 +240,20 @@ class Node:
 
     def _peer_unreachable(self, event: PeerUnreachable, now: Now) -> list[Effect]:
         self.counters["peers.unreachable"] += 1
-        self._requests.unreachable.add(event.peer)
-        return self._requests.missing(event.peer, now)
+        if self._placement is None:
+            return []
+        if not event.full:
+            self._state.patience.lost.add(event.peer)
+        return self._requests.missing(event.peer, self._placement, now, gone=not event.full)
 
     def _tick(self, event: Tick, now: Now) -> list[Effect]:
-        effects = self._requests.expire(now)
-        if self._placement is not None and self._placement.owners and not self.stopping:
-            effects += self._pulls.tick(self._placement, now) + self._reaper.tick(self._placement, now)
+        placement = self._placement
+        if placement is None:
+            return []
+        effects = self._requests.expire(placement, now)
+        if placement.owners and not self.stopping:
+            effects += self._pulls.tick(placement, now) + self._handoff.tick(placement, now)
+            effects += self._reaper.tick(placement, now)
         return effects
 
     def _from_peer(self, event: FromPeer, now: Now) -> list[Effect]:
@@ -249,7 +266,7 @@ class Node:
             return strangers + (self._links.accept(frame, placement, now.monotonic_ms)[1] if placement else [])
         messages, effects = self._links.accept(frame, placement, now.monotonic_ms)
         if messages:
-            self._requests.unreachable.discard(frame.sender)
+            self._state.patience.lost.discard(frame.sender)
         for message in messages:
             if event.waited_ms and isinstance(message, Forward):
                 message = replace(message, deadline_ms=message.deadline_ms - event.waited_ms)  # noqa: PLW2901
@@ -269,19 +286,11 @@ class Node:
     def _ping(self, sender: NodeId, message: Ping, placement: Placement, now: Now) -> list[Effect]:
         return [Send(sender, Pong(message.sequence))]
 
-    def _store_replica(self, sender: NodeId, message: StoreReplica, placement: Placement, now: Now) -> list[Effect]:
-        number = message.request
-        if not is_storage_key(message.key, placement.view.constants.partitions):
-            return [Send(sender, ReplicaRefused(number, "malformed"))]
-        noted: list[Effect] = []
-        if message.round > self._state.rounds.of_key(message.key) + 1:
-            noted = self._pulls.heard_round(sender, message.key, message.round, placement)
-        merged = merge_here(self._state, number, message.key, message.record, message.round, placement, now)
-        if merged.refused is not None:
-            self.counters["replica.refused"] += 1
-            fields: dict[str, object] = {"peer": placement.name_of(sender), "reason": merged.refused.reason}
-            return [*noted, Send(sender, merged.refused), Noted("record.refused", fields, "warning")]
-        return [*noted, Send(sender, ReplicaStored(number, merged.beyond))]
+    def _replica_stored(self, sender: NodeId, message: ReplicaStored, placement: Placement, now: Now) -> list[Effect]:
+        operation = self._requests.pending.get(message.request)
+        if isinstance(operation, Handover):
+            return self._handoff.stored(operation, placement, now) if sender == operation.target else []
+        return self._requests.stored(sender, message, placement, now)
 
     def _fetch_replica(self, sender: NodeId, message: FetchReplica, placement: Placement, now: Now) -> list[Effect]:
         if not is_storage_key(message.key, placement.view.constants.partitions):
@@ -289,13 +298,15 @@ class Node:
         return [Send(sender, self._requests.local(message.request, message.key, placement))]
 
     def _replica_fetched(self, sender: NodeId, message: ReplicaFetched, placement: Placement, now: Now) -> list[Effect]:
-        return self._requests.fetched(sender, message, placement, now) or self._listings.fetched(sender, message, now)
+        return self._requests.fetched(sender, message, placement, now) or self._listings.fetched(
+            sender, message, placement, now
+        )
 
     def _replica_refused(self, sender: NodeId, message: ReplicaRefused, placement: Placement, now: Now) -> list[Effect]:
         self.counters["replica.refused_us"] += 1
         operation = self._requests.pending.get(message.request)
         noted: list[Effect] = []
-        if isinstance(operation, Write):
+        if isinstance(operation, Write | Handover):
             noted = self._pulls.heard_round(sender, operation.key, message.round, placement)
         return noted + self._requests.refused(sender, message, placement, now)
 
@@ -327,7 +338,7 @@ class Node:
             uptime_ms = now.monotonic_ms - self._started_ms
             counters, notices = dict(self.counters), self._pulls.notices(placement)
             described = describe_node(request, placement, counters, notices, self._state.store, uptime_ms)
-            return [Reply(client, described)]
+            return [Reply(client, replace(described, hints=self._handoff.describe()))]
         deadline_ms = request.deadline_ms - event.waited_ms
         if isinstance(request, ListKeys):
             empty = self._requests.surely_empty(placement)

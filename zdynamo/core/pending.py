@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 from zdynamo.core.events import Effect, Now, Reply, Send
+from zdynamo.core.placement import Placement
 from zdynamo.core.tally import Tally
 from zdynamo.messages import (
     Absent,
@@ -57,11 +58,13 @@ class Operation(Protocol):
 class Handler(Protocol):
     """Whoever coordinates operations of one kind."""
 
-    def missed(self, replica: NodeId, operation: Any, now: Now) -> list[Effect]:
-        """The replica will not do its part."""
+    def missed(
+        self, replica: NodeId, operation: Any, placement: Placement, now: Now, *, gone: bool = False
+    ) -> list[Effect]:
+        """The replica will not do its part. `gone`: it cannot be reached or written, another may take its place."""
         ...
 
-    def expired(self, operation: Any, now: Now) -> list[Effect]:
+    def expired(self, operation: Any, placement: Placement, now: Now) -> list[Effect]:
         """Its `due_ms` has passed."""
         ...
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from zdynamo.core.ring import owners
+from zdynamo.core.ring import ring_of
 from zdynamo.messages import MemberView, NodeId, View
 from zdynamo.partition import partition_of_storage_key
 
@@ -16,8 +16,11 @@ class Placement:
         self.partitions = view.constants.partitions
         self.members: dict[NodeId, MemberView] = {member.record.id: member for member in view.members}
         self.down = frozenset(member.record.id for member in view.members if member.state == "down")
+        self.suspects = frozenset(member.record.id for member in view.members if member.state == "suspect")
         layout = view.layout
-        self.owners = owners(layout, view.constants.partitions, view.constants.n) if layout else ()
+        self._ring = ring_of(layout, view.constants.partitions, view.constants.n) if layout else None
+        self.owners = self._ring.owners if self._ring else ()
+        self.sharers = tuple(member.id for member in layout.members) if layout else ()  # who is in the layout
         self._up = tuple(
             tuple(owner for owner in owning if owner != self.me and not self.is_down(owner)) for owning in self.owners
         )
@@ -30,6 +33,15 @@ class Placement:
     def others_up(self, key: bytes) -> tuple[NodeId, ...]:
         """The other owners of a storage key's partition that are not known to be down."""
         return self._up[partition_of_storage_key(key)]
+
+    def fallbacks_of(self, key: bytes) -> tuple[NodeId, ...]:
+        """Who may stand in for an owner of a storage key's partition, in order: other sharers that are not down."""
+        assert self._ring is not None
+        return tuple(
+            node
+            for node in self._ring.fallbacks(partition_of_storage_key(key))
+            if node != self.me and not self.is_down(node)
+        )
 
     def name_of(self, node: NodeId) -> str:
         member = self.members.get(node)

@@ -112,9 +112,11 @@ class Pulls:
         partition, rounds = partition_of_storage_key(key), self._state.rounds
         if round <= rounds.of(partition) + 1 or round > ROUND_MAX or partition >= len(placement.owners):
             return []
-        if placement.me not in placement.owners[partition] or sender not in placement.owners[partition]:
+        if placement.me not in placement.sharers or sender not in placement.sharers:
             return []
         rounds.raise_to(partition, round)
+        if placement.me not in placement.owners[partition] and not self._holds_any(partition):
+            return []
         known = not self._partitions.is_settled(partition)
         self._partitions.doubt([partition], OLD_PARTITION)
         doubt = self._partitions.doubts[partition]
@@ -179,7 +181,7 @@ class Pulls:
     def _look(self, due_ms: int) -> None:
         """Find out what there is to do, from then on."""
         doubts = self._partitions.doubts
-        self._queue = deque(partition for partition in self._owned if partition in doubts)
+        self._queue = deque(sorted(doubts))
         self._state.aside.reload(self._partitions.moving)
         self._count()
         self.next_due_ms = due_ms if self._queue else None
@@ -288,7 +290,12 @@ class Pulls:
         return in_place and is_storage_key(key, placement.view.constants.partitions)
 
     def _proven(self, partition: int, doubt: Doubt, placement: Placement) -> bool | None:
-        """Whether enough owners that were sure have given all, for every bucket; None: others may still."""
+        """Whether enough owners that were sure have given all, for every bucket; None: others may still.
+
+        An old copy of what a fallback held for others needs no proof: it goes, as with a disk that is lost.
+        """
+        if placement.me not in placement.owners[partition]:
+            return True
         if self._is_enough(partition, doubt, placement, self._state.buckets.w_min):
             return True
         return False if all(given.whole for given in _others(partition, doubt, placement)) else None
@@ -302,7 +309,8 @@ class Pulls:
     def _settle(self, partition: int, doubt: Doubt, placement: Placement) -> list[Effect]:
         """All has been given, and nothing is aside any more."""
         rules = self._state.buckets.rules
-        lacking = {each.name for each in rules if not self._is_enough(partition, doubt, placement, each.w)}
+        owning = placement.me in placement.owners[partition]
+        lacking = {each.name for each in rules if owning and not self._is_enough(partition, doubt, placement, each.w)}
         self._queue.remove(partition)
         self._partitions.settle(partition)
         self._settled += 1
@@ -346,6 +354,9 @@ class Pulls:
             if not taken:
                 doubt.aside = ""
         self._partitions.keep(partition)
+
+    def _holds_any(self, partition: int) -> bool:
+        return next(self._state.store.scan(*stretch(partition)), None) is not None
 
     def _hush(self, peer: NodeId, now: Now) -> None:
         self._quiet[peer] = now.monotonic_ms + AGAIN_MS

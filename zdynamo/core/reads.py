@@ -18,8 +18,9 @@ from zdynamo.core.pending import Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import EMPTY, Record, decode_record, merge, shown
 from zdynamo.core.repairs import Repairs
+from zdynamo.core.standins import next_fallback, readers
 from zdynamo.core.state import State
-from zdynamo.core.tally import Tally
+from zdynamo.core.tally import Quorum, Tally
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
     Absent,
@@ -34,13 +35,6 @@ from zdynamo.messages import (
 LINGER = 10  # replica timeouts that a read stays after its answer
 LINGERING_MAX = 1000  # reads that stay; beyond, they repair what they know of at once
 HEALS_MAX = 256  # reads at a time for nobody but the replicas; beyond, skipped
-
-
-class Quorum(NamedTuple):
-    """Which answers a read waits for."""
-
-    r: int
-    strict: bool = False  # primary owners are demanded: *don't know* never counts
 
 
 class Seen(NamedTuple):
@@ -59,12 +53,14 @@ class Read:
     handler: Handler
     placement: Placement  # under which the owners were asked
     tally: Tally
-    strict = False
+    standing: tuple[NodeId, ...] = ()  # of those asked: fallbacks, in the place of owners that are missing
     answered = False
     size = 0
+    began_ms = 0
     needed = 0
+    strict = False  # only owners that know count
     first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
-    unsettled = 0  # of the answers, by owners that may have lost something
+    unsettled = 0  # of the answers, by fallbacks, and owners that may have lost something
     held = 0  # bytes of the records in them
     record = EMPTY  # of all answers together
 
@@ -74,7 +70,7 @@ class Read:
         origin: Origin,
         request: bytes,
         key: bytes,
-        due_ms: int,
+        deadline_ms: int,
         *,
         lww: bool = False,
         then: Then | None = None,
@@ -84,7 +80,8 @@ class Read:
         self.origin = origin
         self.request = request
         self.key = key
-        self.due_ms = due_ms
+        self.deadline_ms = deadline_ms
+        self.due_ms = deadline_ms  # when to ask others as well, or give up; once answered: to repair
         self.lww = lww  # the reader is shown only what was written last
         self.then = then
         self.everywhere = everywhere  # repair also where nothing is held of what is dead
@@ -99,17 +96,21 @@ class Read:
     @property
     def lost(self) -> bool:
         """Whether the number needed cannot be reached any more, even if all that is missing were found."""
-        found_may_come = bool(self.tally.waiting) and not self.strict
-        counted = len(self.answers) if found_may_come else self.got
-        return counted + len(self.tally.waiting) < self.needed
+        waiting = self.tally.waiting
+        if self.strict:
+            return self.got + len(waiting.difference(self.standing)) < self.needed
+        counted = len(self.answers) if waiting else self.got
+        return counted + len(waiting) < self.needed
 
 
 class Reads:
     """The reads that this node coordinates."""
 
     def __init__(self, state: State, pending: Pending, repairs: Repairs) -> None:
+        self._state = state
         self._pending = pending
         self._repairs = repairs
+        self._patience = state.patience
         self._clock = state.clock
         self._counters = state.counters
         self._linger_ms = LINGER * state.limits.replica_timeout_ms
@@ -120,17 +121,26 @@ class Reads:
     def begin(
         self, operation: Read, quorum: Quorum, local: ReplicaFetched | None, placement: Placement, now: Now
     ) -> list[Effect]:
-        """`local`: what this node has itself, if it is an owner; it is counted first."""
-        owners, others = placement.owners_of(operation.key), placement.others_up(operation.key)
-        operation.needed = needed = min(quorum.r, len(owners))
-        operation.strict = quorum.strict
-        up = len(others) + (local is not None)
-        if up < needed:
+        """`local`: what this node has itself, if it is an owner or may hold it for one; it is counted first."""
+        owners = placement.owners_of(operation.key)
+        operation.needed = needed = min(quorum.needed, len(owners))
+        operation.strict = strict = quorum.primary > 0
+        others, standing = readers(operation.key, placement, self._state)
+        if local is not None and placement.me not in owners:
+            operation.standing = (placement.me, *standing)
+        elif standing:
+            operation.standing = tuple(standing)
+        may_answer = len(others) + (placement.me in owners)
+        if not strict:
+            may_answer = len(others) + len(standing) + (local is not None)
+        if may_answer < needed:
             down = placement.down_of(operation.key)
-            return [answer(operation.origin, QuorumNotMet(operation.request, needed, up, f"down: {down}"))]
-        if needed == 1 and local is not None and (local.settled or (local.record and not quorum.strict)):
-            others = ()
-        return self._ask(operation, others, local, placement, now)
+            return [answer(operation.origin, QuorumNotMet(operation.request, needed, may_answer, f"down: {down}"))]
+        if needed == 1 and local is not None and (local.settled or (local.record and not strict)):
+            others, standing = [], []
+        if standing:
+            self._counters["reads.sloppy"] += 1
+        return self._ask(operation, (*others, *standing), local, placement, now)
 
     def heal(
         self, number: int, key: bytes, local: ReplicaFetched | None, placement: Placement, now: Now
@@ -156,12 +166,16 @@ class Reads:
     ) -> list[Effect]:
         operation.handler = self
         operation.placement = placement
+        operation.began_ms = now.monotonic_ms
+        if not operation.everywhere:
+            patience_ms = self._patience.timeout_ms(others, 0)
+            operation.due_ms = min(operation.deadline_ms, now.monotonic_ms + patience_ms)
         operation.tally = Tally(operation.needed, others if local is None else (placement.me, *others))
         self._pending.add(operation)
         if operation.everywhere:
             self._pending.mark_answered(operation)
-        message = FetchReplica(operation.number, operation.due_ms - now.monotonic_ms, placement.layouts, operation.key)
-        effects: list[Effect] = [Send(owner, message) for owner in others]
+        message = self._question(operation, placement, now)
+        effects: list[Effect] = [Send(node, message) for node in others]
         if local is not None:
             effects += self.fetched(placement.me, local, operation, placement, now)
         return effects
@@ -173,6 +187,7 @@ class Reads:
         waiting = operation.tally.waiting
         if replica not in waiting:
             return []
+        self._patience.answered(replica, now.monotonic_ms - operation.began_ms)
         first = operation.first
         if (
             first is not None
@@ -185,23 +200,36 @@ class Reads:
             if not message.settled:
                 operation.unsettled += 1
         elif not self._take(replica, message, operation):
-            return self.missed(replica, operation, now)
+            return self.missed(replica, operation, placement, now)
         if operation.answered:
             return [] if waiting else self._finish(operation, now)
         if operation.got >= operation.needed:
             return self._conclude(operation, placement, now)
         return self._give_up(operation) if operation.lost else []
 
-    def missed(self, replica: NodeId, operation: Read, now: Now) -> list[Effect]:
-        """The replica will not answer."""
+    def missed(
+        self, replica: NodeId, operation: Read, placement: Placement, now: Now, *, gone: bool = False
+    ) -> list[Effect]:
+        """The replica will not answer: another one may."""
         operation.tally.no(replica)
         if operation.answered:
             return [] if operation.tally.waiting else self._finish(operation, now)
-        return self._give_up(operation) if operation.lost else []
+        asked = self._ask_another(operation, placement, now) if gone else []
+        return self._give_up(operation) if operation.lost else asked
 
-    def expired(self, operation: Read, now: Now) -> list[Effect]:
-        """The deadline, or the while after the answer, has passed."""
-        return self._finish(operation, now) if operation.answered else self._give_up(operation)
+    def expired(self, operation: Read, placement: Placement, now: Now) -> list[Effect]:
+        """Too long without an answer: others are asked as well, or it is given up; once it is answered, it is over."""
+        if operation.answered:
+            return self._finish(operation, now)
+        if now.monotonic_ms >= operation.deadline_ms:
+            return self._give_up(operation)
+        operation.due_ms = operation.deadline_ms
+        self._pending.postpone(operation)
+        effects: list[Effect] = []
+        for owner in sorted(operation.tally.waiting.difference(operation.standing)):
+            if self._patience.may_replace(suspect=owner in placement.suspects):
+                effects += self._ask_another(operation, placement, now)
+        return effects
 
     def drop(self, operation: Read) -> None:
         """End it without a word."""
@@ -211,6 +239,21 @@ class Reads:
             self._lingering -= 1
         self._pending.bytes_in_flight -= operation.held
         self._pending.drop(operation)
+
+    def _ask_another(self, operation: Read, placement: Placement, now: Now) -> list[Effect]:
+        """A fallback, in the place of an owner that does not answer."""
+        bytes_to = self._pending.bytes_to
+        node = next_fallback(operation.key, placement, self._state, operation.standing, bytes_to)
+        if node is None:
+            return []
+        operation.standing = (*operation.standing, node)
+        self._pending.asked(operation, node)
+        self._counters["reads.sloppy"] += 1
+        return [Send(node, self._question(operation, placement, now))]
+
+    def _question(self, operation: Read, placement: Placement, now: Now) -> FetchReplica:
+        left_ms = operation.deadline_ms - now.monotonic_ms
+        return FetchReplica(operation.number, left_ms, placement.layouts, operation.key)
 
     def _take(self, replica: NodeId, message: ReplicaFetched, operation: Read) -> bool:
         """Count an answer that is the first, or differs from the others; false: it is garbled."""
@@ -277,8 +320,8 @@ class Reads:
 
     def _give_up(self, operation: Read) -> list[Effect]:
         self.drop(operation)
-        lost = operation.unsettled
-        reason = f"{lost} replicas may have lost what they held and do not know" if lost else ""
+        unknown = operation.unsettled
+        reason = f"{unknown} replicas do not know: they stand in, or may have lost what they held" if unknown else ""
         return [answer(operation.origin, QuorumNotMet(operation.request, operation.needed, operation.got, reason))]
 
 

@@ -1,10 +1,11 @@
 """Removing what is dead, on proof that no copy of what it covers is left anywhere (paper 4.4).
 
-An owner leads a pass over the dead records of one partition: (1) every owner says that it holds exactly these, and its
-round; (2) all begin the rounds up to two above those, one at a time, each on its disk before anybody goes on; (3) all
-remove what they still hold so, the leader last. What was read or minted before an owner said so carries a round that is
-refused after (2), so nothing that the dead records cover can be stored any more. What an owner does not hold is brought
-to all of them and proven by a later pass.
+An owner leads a pass over the dead records of one partition: (1) every owner says that it holds exactly these, every
+other member of the layout that it holds nothing under their keys for anybody, and each its round; (2) all begin the
+rounds up to two above those, one at a time, each on its disk before anybody goes on; (3) the owners remove what they
+still hold so, the leader last. What was read or minted before somebody said so carries a round that is refused after
+(2), so nothing that the dead records cover can be stored any more. What an owner does not hold is brought to all of
+them and proven by a later pass.
 
 A node leads passes over several partitions at a time. Those that begin in one step go on in step, so that their
 messages share frames and their rounds share the fsync of a commit.
@@ -196,6 +197,7 @@ class Reaper:
             return []
         self._number += 1
         owners, me = placement.owners[partition], placement.me
+        others = tuple(node for node in placement.sharers if node != me)
         led = Pass(
             number=self._number,
             partition=partition,
@@ -205,7 +207,7 @@ class Reaper:
             rounds={me: self._state.rounds.of(partition)},
             began_ms=now.monotonic_ms,
             due_ms=now.monotonic_ms + ANSWER_MS,
-            waiting={owner for owner in owners if owner != me},
+            waiting=set(others),
         )
         self._passes[partition] = led
         self._keys += led.keys
@@ -213,7 +215,7 @@ class Reaper:
         if not led.waiting:
             return self._all_told(led, placement, now)
         ask = ReapAsk(led.number, partition, led.rounds[me], items)
-        return [Send(owner, ask) for owner in owners if owner != me]
+        return [Send(node, ask) for node in others]
 
     def _all_told(self, led: Pass, placement: Placement, now: Now) -> list[Effect]:
         """Bring what some owner does not hold to all of them, and go on with the rest."""
@@ -248,7 +250,7 @@ class Reaper:
             led.waiting = {owner for owner, round in led.rounds.items() if round < led.begin and owner != me}
         self._wait("begin", led, now)
         begin = BeginRound(led.number, led.partition, led.begin)
-        return [Send(owner, begin) for owner in led.owners if owner in led.waiting]
+        return [Send(node, begin) for node in sorted(led.waiting)]
 
     def _remove(self, led: Pass, placement: Placement, now: Now) -> list[Effect]:
         led.waiting = {owner for owner in led.owners if owner != placement.me}
@@ -351,7 +353,7 @@ class Reaper:
         owners = placement.owners[partition] if partition < len(placement.owners) else ()
         if placement.me not in owners:
             return "this node does not own it"
-        down = placement.names(owner for owner in owners if placement.is_down(owner))
+        down = placement.names(node for node in placement.sharers if placement.is_down(node))
         if down:
             return f"{down} is down" if "," not in down else f"{down} are down"
         blocked = self._blocked(partition, placement)

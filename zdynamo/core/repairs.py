@@ -58,13 +58,14 @@ class Repairs:
         self._bytes_in_flight = 0
 
     def begin(self, read: Answered, placement: Placement, now: Now) -> list[Effect]:
-        """Send the record, merged from all answers, to whoever answered less."""
+        """Send the record, merged from all answers, to the owners that answered less."""
         key, answers, encoded = read.key, read.answers, encode_record(read.record)
+        owners = placement.owners_of(key)
         with_nothing = read.everywhere or not is_dead(read.record, self._clock.wall_ms(now))
         less = [
             replica
             for replica, answer in answers.items()
-            if answer.record != encoded and (answer.record or with_nothing)
+            if replica in owners and answer.record != encoded and (answer.record or with_nothing)
         ]
         if not less:
             return []
@@ -87,14 +88,16 @@ class Repairs:
         self._drop_if_over(operation)
         return []
 
-    def missed(self, replica: NodeId, operation: Repair, now: Now) -> list[Effect]:
+    def missed(
+        self, replica: NodeId, operation: Repair, placement: Placement, now: Now, *, gone: bool = False
+    ) -> list[Effect]:
         """The replica will not take it; the next read finds that."""
         self._pending.heard(operation, replica)
         operation.tally.no(replica)
         self._drop_if_over(operation)
         return []
 
-    def expired(self, operation: Repair, now: Now) -> list[Effect]:
+    def expired(self, operation: Repair, placement: Placement, now: Now) -> list[Effect]:
         """Answers are not waited for any longer."""
         self._drop(operation)
         return []

@@ -1,7 +1,7 @@
 """A client's request, from admission to whoever coordinates it (paper 4.5).
 
-A put or delete is coordinated by an owner of the key, a get where it arrives. While there is no layout, the founder
-alone decides on the first, when there is data to take.
+A put or delete is coordinated by an owner of the key, or by this node in the place of one when no owner can be
+reached; a get is coordinated where it arrives.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,19 @@ from zdynamo.core.admission import refusal
 from zdynamo.core.buckets import LWW
 from zdynamo.core.conditions import Condition, holds
 from zdynamo.core.context import decode_context, encode_context
-from zdynamo.core.events import Effect, News, Now, Reply, Send
+from zdynamo.core.events import Effect, Now, Reply, Send
+from zdynamo.core.forming import DataRequest, Forming, Held
 from zdynamo.core.forwards import HOPS_MAX, Forwarding, Forwards
 from zdynamo.core.pending import Origin, Pending, answer
 from zdynamo.core.placement import Placement
-from zdynamo.core.reads import Quorum, Read, Reads, Seen, Then
+from zdynamo.core.reads import Read, Reads, Seen, Then
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, carrying, join, merge, shown, written_by
 from zdynamo.core.repairs import Repair, Repairs
 from zdynamo.core.state import State
+from zdynamo.core.tally import Quorum
 from zdynamo.core.tombstones import is_dead
-from zdynamo.core.writes import RETRY_AFTER_MS, Write, Writes, context_after
+from zdynamo.core.write import Write, context_after
+from zdynamo.core.writes import RETRY_AFTER_MS, Writes
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
     Absent,
@@ -33,7 +36,6 @@ from zdynamo.messages import (
     Found,
     Get,
     Inspected,
-    LayoutWanted,
     NodeId,
     OutcomeUnknown,
     Overloaded,
@@ -45,11 +47,9 @@ from zdynamo.messages import (
 )
 from zdynamo.partition import storage_key
 
-HELD_MAX = 1000  # requests that wait for the first layout; beyond, overloaded
 NO_DOT = (0, 0, 0)
 DISK_FULL = "the disk is full: ask again, or another node"
 
-DataRequest = Get | Put | Delete
 HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # an owner has told its round of a key's partition
 
 
@@ -65,10 +65,9 @@ class Requests:
         self._repairs = Repairs(state, self.pending)
         self._reads = Reads(state, self.pending, self._repairs)
         self._writes = Writes(state, self.pending)
-        self._forwards = Forwards(self.pending, replica_timeout_ms=state.limits.replica_timeout_ms)
-        self._held: list[tuple[Origin, DataRequest, int, int]] = []  # origin, request, hops, deadline
-        self._layout_wanted = False
-        self.unreachable: set[NodeId] = set()  # lost connections, until the peer is heard again
+        patience_ms = state.limits.replica_timeout_ms
+        self._forwards = Forwards(self.pending, replica_timeout_ms=patience_ms, stand_in=self._stand_in)
+        self._forming = Forming(self._counters, hand_on=self._hand_on)
 
     def admit(
         self, origin: Origin, message: DataRequest, placement: Placement, now: Now, *, deadline_ms: int, hops: int = 0
@@ -85,14 +84,13 @@ class Requests:
             self._counters["requests.late"] += 1
             return []
         due_ms = now.monotonic_ms + min(deadline_ms, limits.deadline_ms_max)
-        return self._coordinate(origin, message, hops, due_ms, placement, now)
+        return self._coordinate(Held(origin, message, hops, due_ms), placement, now)
 
     def layout_known(self, placement: Placement, now: Now) -> list[Effect]:
         """Take on what was waiting for the first layout."""
-        held, self._held = self._held, []
         effects: list[Effect] = []
-        for origin, message, hops, due_ms in held:
-            effects += self._coordinate(origin, message, hops, due_ms, placement, now)
+        for held in self._forming.layout_known():
+            effects += self._coordinate(held, placement, now)
         return effects
 
     def stored(self, replica: NodeId, message: ReplicaStored, placement: Placement, now: Now) -> list[Effect]:
@@ -121,38 +119,32 @@ class Requests:
         operation = self.pending.get(message.request)
         if isinstance(operation, Write) and message.reason == "stale round":
             return self._writes.outdated(replica, message, operation, placement, now)
-        return operation.handler.missed(replica, operation, now) if operation else []
+        gone = message.reason in ("disk", "limit")
+        return operation.handler.missed(replica, operation, placement, now, gone=gone) if operation else []
 
-    def missing(self, replica: NodeId, now: Now) -> list[Effect]:
-        """Nothing that waits for this node need wait any more."""
+    def missing(self, replica: NodeId, placement: Placement, now: Now, *, gone: bool) -> list[Effect]:
+        """Nothing that waits for this node need wait any more. `gone`: others may take its place."""
         effects: list[Effect] = []
         for operation in self.pending.waiting_for(replica):
-            effects += operation.handler.missed(replica, operation, now)
+            effects += operation.handler.missed(replica, operation, placement, now, gone=gone)
         return effects
 
-    def expire(self, now: Now) -> list[Effect]:
+    def expire(self, placement: Placement, now: Now) -> list[Effect]:
         """Answer whatever has waited until its deadline."""
         effects: list[Effect] = []
         for operation in self.pending.due(now.monotonic_ms):
-            effects += operation.handler.expired(operation, now)
-        for held in [held for held in self._held if held[3] <= now.monotonic_ms]:
-            self._held.remove(held)
-            self._layout_wanted = False  # whoever comes next asks again
-            reason = "the cluster is still deciding who owns the data"
-            effects.append(answer(held[0], Refused(held[1].request, reason, retry=True)))
-        return effects
+            effects += operation.handler.expired(operation, placement, now)
+        return effects + self._forming.expire(now)
 
     @property
     def next_due_ms(self) -> int | None:
-        dues = [
-            due_ms for due_ms in (self.pending.next_due_ms, *(held[3] for held in self._held)) if due_ms is not None
-        ]
-        return min(dues, default=None)
+        due_ms, forming_ms = self.pending.next_due_ms, self._forming.next_due_ms
+        return due_ms if forming_ms is None else forming_ms if due_ms is None else min(due_ms, forming_ms)
 
     @property
     def idle(self) -> bool:
         """Whether nobody waits for an answer."""
-        return not self.pending.unanswered and not self._held
+        return not self.pending.unanswered and self._forming.idle
 
     def committed(self) -> None:
         self._writes.committed()
@@ -183,22 +175,28 @@ class Requests:
         return ReplicaFetched(number, settled, self._state.rounds.of_key(key), self._state.replica.fetch(key))
 
     def surely_empty(self, placement: Placement) -> bool:
-        """Whether no node has taken any data: the one who decides on the first layout has not been asked to yet."""
-        return not placement.owners and placement.view.constants.founder == placement.me and not self._layout_wanted
+        """Whether no node has taken any data."""
+        return self._forming.surely_empty(placement)
 
-    def _coordinate(
-        self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
-    ) -> list[Effect]:
+    def _coordinate(self, held: Held, placement: Placement, now: Now) -> list[Effect]:
         if not placement.owners:
-            return self._without_layout(origin, message, hops, due_ms, placement, now)
+            return self._forming.take(held, placement, now)
+        origin, message, _, due_ms = held
         key = storage_key(message.bucket.encode(), message.key, placement.partitions)
         rules = self._state.buckets.of(message.bucket)
         if isinstance(message, Get):
             self._counters["gets"] += 1
             return self._get(origin, message, key, rules, due_ms, placement, now)
         owners = placement.owners_of(key)
-        if placement.me not in owners:
-            return self._hand_on(origin, message, owners, hops, due_ms, placement, now)
+        if placement.me not in owners and not (placement.me in placement.sharers and self._all_gone(owners, placement)):
+            return self._hand_on(held, owners, placement, now)
+        return self._write(origin, message, key, due_ms, placement, now)
+
+    def _write(
+        self, origin: Origin, message: Put | Delete, key: bytes, due_ms: int, placement: Placement, now: Now
+    ) -> list[Effect]:
+        """Coordinate it here."""
+        rules = self._state.buckets.of(message.bucket)
         seen = _seen(message, key)
         if isinstance(seen, Refused):
             return [answer(origin, seen)]
@@ -212,12 +210,19 @@ class Requests:
         self._counters["deletes"] += 1
         return self._delete(operation, message, seen, rules, placement, now)
 
+    def _stand_in(self, handed_on: Forwarding, placement: Placement, now: Now) -> list[Effect]:
+        """None of the owners that it was handed to has answered."""
+        message = handed_on.message
+        assert not isinstance(message, Get)
+        key = storage_key(message.bucket.encode(), message.key, placement.partitions)
+        return self._write(handed_on.origin, message, key, handed_on.deadline_at_ms, placement, now)
+
     def _get(
         self, origin: Origin, message: Get, key: bytes, rules: Bucket, due_ms: int, placement: Placement, now: Now
     ) -> list[Effect]:
         pr = message.pr or rules.pr
         operation = Read(self.pending.next_number(), origin, message.request, key, due_ms, lww=rules.conflict == LWW)
-        quorum = Quorum(max(message.r or rules.r, pr), pr > 0)
+        quorum = Quorum(max(message.r or rules.r, pr), pr)
         return self._reads.begin(operation, quorum, self._own(key, placement), placement, now)
 
     def _put(
@@ -230,10 +235,11 @@ class Requests:
         expires_ms = self._state.clock.wall_ms(now) + ttl_ms if ttl_ms else 0
         request = message.request
         sibling = Sibling(NO_DOT, 0, expires_ms, False, message.content_type, message.value, request, _gone(message))
-        w = max(message.w or rules.w, message.pw or rules.pw)
+        pw = message.pw or rules.pw
+        quorum = Quorum(max(message.w or rules.w, pw), pw)
         if not message.condition:
-            return self._writes.begin(operation, sibling, seen, w, placement, now)
-        then = partial(self._put_if, operation, message.condition, sibling, seen or NOTHING_SEEN, w)
+            return self._writes.begin(operation, sibling, seen, quorum, placement, now)
+        then = partial(self._put_if, operation, message.condition, sibling, seen or NOTHING_SEEN, quorum)
         return self._read_first(operation, rules.r, then, placement, now)
 
     def _put_if(
@@ -242,7 +248,7 @@ class Requests:
         condition: Condition,
         sibling: Sibling,
         seen: Clock,
-        w: int,
+        quorum: Quorum,
         read: Seen,
         placement: Placement,
         now: Now,
@@ -251,13 +257,14 @@ class Requests:
         record = merge(read.record, self._state.replica.load(operation.key).record)
         held = written_by(record, operation.request)
         if held is not None:
-            return self._settle(operation, record, context_after(record, held, seen), read.round, w, placement, now)
+            context = context_after(record, held, seen)
+            return self._settle(operation, record, context, read.round, quorum, placement, now)
         if holds(condition, record, seen, sibling, self._state.clock.wall_ms(now), lww=operation.lww):
             covering = carrying(sibling, record.siblings)
-            return self._writes.begin(operation, covering, join(seen, record.clock), w, placement, now)
+            return self._writes.begin(operation, covering, join(seen, record.clock), quorum, placement, now)
         self._counters["conditions.failed"] += 1
         if operation.again:  # what is there may have been written over an earlier attempt
-            return [answer(operation.origin, OutcomeUnknown(operation.request, w, 0))]
+            return [answer(operation.origin, OutcomeUnknown(operation.request, quorum.needed, 0))]
         return [
             answer(operation.origin, ConditionFailed(operation.request, encode_context(record.clock, operation.key)))
         ]
@@ -266,10 +273,10 @@ class Requests:
         self, operation: Write, message: Delete, seen: Clock | None, rules: Bucket, placement: Placement, now: Now
     ) -> list[Effect]:
         """With a context a write like any other; without one, over what R replicas hold."""
-        w = max(message.w or rules.w, rules.pw)
+        quorum = Quorum(max(message.w or rules.w, rules.pw), rules.pw)
         tombstone = Sibling(NO_DOT, 0, 0, True, "", b"", message.request, (message.request,))
         if message.context:
-            return self._writes.begin(operation, tombstone, seen, w, placement, now)
+            return self._writes.begin(operation, tombstone, seen, quorum, placement, now)
 
         def then(read: Seen, placement: Placement, now: Now) -> list[Effect]:
             record, wall_ms = read.record, self._state.clock.wall_ms(now)
@@ -278,8 +285,9 @@ class Requests:
             written = written_by(record, message.request) is not None
             operation.changed = written or bool(shown(record, wall_ms, lww=operation.lww))
             if written or is_dead(record, wall_ms - self._limits.clock_skew_ms):
-                return self._settle(operation, record, record.clock, read.round, w, placement, now)
-            return self._writes.begin(operation, carrying(tombstone, record.siblings), record.clock, w, placement, now)
+                return self._settle(operation, record, record.clock, read.round, quorum, placement, now)
+            covering = carrying(tombstone, record.siblings)
+            return self._writes.begin(operation, covering, record.clock, quorum, placement, now)
 
         return self._read_first(operation, max(message.r or rules.r, rules.pr), then, placement, now)
 
@@ -288,33 +296,41 @@ class Requests:
         read = Read(
             self.pending.next_number(), operation.origin, operation.request, operation.key, operation.due_ms, then=then
         )
-        return self._reads.begin(read, Quorum(r, strict=True), self._own(operation.key, placement), placement, now)
+        return self._reads.begin(read, Quorum(r, r), self._own(operation.key, placement), placement, now)
 
     def _settle(
-        self, operation: Write, record: Record, context: Clock, round: int, w: int, placement: Placement, now: Now
+        self,
+        operation: Write,
+        record: Record,
+        context: Clock,
+        round: int,
+        quorum: Quorum,
+        placement: Placement,
+        now: Now,
     ) -> list[Effect]:
         """Bring what was read to W replicas, unless something may have been removed for good since it was read."""
         if self._state.rounds.is_straggler(operation.key, round):
             reason = "what was read is out of date by now: ask again"
             return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
         operation.context = context
-        return self._writes.settle(operation, record, round, w, placement, now)
+        return self._writes.settle(operation, record, round, quorum, placement, now)
 
     def _own(self, key: bytes, placement: Placement) -> ReplicaFetched | None:
-        """What this node has of a key, if it is an owner."""
-        return self.local(0, key, placement) if placement.me in placement.owners_of(key) else None
+        """What this node has of a key, if it is an owner or holds it for one."""
+        owning = placement.me in placement.owners_of(key)
+        return self.local(0, key, placement) if owning or (self._state.hints.held and self._holds(key)) else None
 
-    def _hand_on(
-        self,
-        origin: Origin,
-        message: DataRequest,
-        to: tuple[NodeId, ...],
-        hops: int,
-        due_ms: int,
-        placement: Placement,
-        now: Now,
-    ) -> list[Effect]:
+    def _holds(self, key: bytes) -> bool:
+        return bool(self._state.replica.fetch(key))
+
+    def _all_gone(self, owners: tuple[NodeId, ...], placement: Placement) -> bool:
+        """Whether none of them can be reached."""
+        lost = self._state.patience.lost
+        return all(placement.is_down(owner) or owner in lost for owner in owners)
+
+    def _hand_on(self, held: Held, to: tuple[NodeId, ...], placement: Placement, now: Now) -> list[Effect]:
         """To the members among `to` that are not down, each request starting at another; conditional ones in order."""
+        origin, message, hops, due_ms = held
         up = [node for node in to if not placement.is_down(node)]
         if hops >= HOPS_MAX or not up:
             reason = f"nobody who could coordinate it can be reached; down: {placement.names(to)}"
@@ -325,36 +341,9 @@ class Requests:
         operation = Forwarding(self.pending.next_number(), origin, message, hops, due_ms)
         in_order = isinstance(message, Put) and message.condition  # where such meet, one of them fails
         start = 0 if in_order else operation.number % len(up)
-        candidates = sorted(up[start:] + up[:start], key=self.unreachable.__contains__)
+        candidates = sorted(up[start:] + up[:start], key=self._state.patience.lost.__contains__)
+        operation.stands_in = not isinstance(message, Get) and placement.me in placement.sharers
         return self._forwards.begin(operation, candidates, now)
-
-    def _without_layout(
-        self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
-    ) -> list[Effect]:
-        constants, joined = placement.view.constants, len(placement.members)
-        founding = constants.founder == placement.me
-        reason = ""
-        if joined < constants.min_members:
-            reason = (
-                f"the cluster is forming: {joined} of {constants.min_members} members have joined, start the others"
-            )
-        elif placement.is_down(constants.founder):
-            founder = placement.name_of(constants.founder)
-            reason = f"the cluster has taken no data yet and its founder {founder} is down: start it"
-        if reason:
-            return [answer(origin, Refused(message.request, reason, retry=True))]
-        if not founding and not hops:
-            return self._hand_on(origin, message, (constants.founder,), hops, due_ms, placement, now)
-        if founding and isinstance(message, Get) and constants.min_members == 1 and not self._layout_wanted:
-            key = storage_key(message.bucket.encode(), message.key, placement.partitions)
-            return [answer(origin, Absent(message.request, encode_context(NOTHING_SEEN, key)))]
-        if len(self._held) >= HELD_MAX:
-            return [self._overloaded(origin, message)]
-        self._held.append((origin, message, hops, due_ms))
-        if not founding or self._layout_wanted:
-            return []
-        self._layout_wanted = True
-        return [News(placement.view.cluster, placement.me, LayoutWanted())]
 
     def _overloaded(self, origin: Origin, message: DataRequest) -> Effect:
         self._counters["requests.overloaded"] += 1

@@ -28,18 +28,28 @@ class Ring:
     def __init__(self, layout: Layout, partitions: int, n: int) -> None:
         self.layout = layout
         self.owners = owners(layout, partitions, n)
-        self._preferences: dict[int, tuple[NodeId, ...]] = {}
+        self._fallbacks: dict[int, tuple[NodeId, ...]] = {}
 
     def preference_list(self, partition: int) -> tuple[NodeId, ...]:
-        """The owners, then the other members as fallbacks in an order of the partition's own."""
-        if partition not in self._preferences:
+        """The owners, then the fallbacks."""
+        return self.owners[partition] + self.fallbacks(partition)
+
+    def fallbacks(self, partition: int) -> tuple[NodeId, ...]:
+        """The members of the layout that do not own the partition, in an order of its own."""
+        found = self._fallbacks.get(partition)
+        if found is None:
             owned = self.owners[partition]
             others = [member.id for member in self.layout.members if member.id not in owned]
-            self._preferences[partition] = owned + tuple(sorted(others, key=lambda node: _draw(node, partition)))
-        return self._preferences[partition]
+            found = self._fallbacks[partition] = tuple(sorted(others, key=lambda node: _draw(node, partition)))
+        return found
 
 
 @lru_cache(maxsize=16)  # asked again at every view, and layouts seldom change
+def ring_of(layout: Layout, partitions: int, n: int) -> Ring:
+    return Ring(layout, partitions, n)
+
+
+@lru_cache(maxsize=16)
 def owners(layout: Layout, partitions: int, n: int) -> tuple[tuple[NodeId, ...], ...]:
     """By partition N distinct owners, or all members if they are fewer; the first is to coordinate its writes."""
     members = layout.members

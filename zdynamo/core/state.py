@@ -7,7 +7,9 @@ from zdynamo.core.aside import Aside
 from zdynamo.core.buckets import Buckets
 from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Randomness
+from zdynamo.core.hints import Hints
 from zdynamo.core.partitions import Partitions
+from zdynamo.core.patience import Patience
 from zdynamo.core.replica import Replica
 from zdynamo.core.rounds import Rounds
 from zdynamo.core.session import Session
@@ -47,6 +49,8 @@ class State:
         self.replica = Replica(
             store, self.clock, self.rounds, self.tombstones, self.aside, clock_skew_ms=limits.clock_skew_ms
         )
+        self.hints = Hints(store, count_max=limits.hint_count_max, bytes_max=limits.hint_bytes_max)
+        self.patience = Patience(limits.replica_timeout_ms)
         self.buckets = Buckets(buckets, limits)
 
     def discarded(self) -> None:
@@ -54,5 +58,6 @@ class State:
         self.dots.discarded()
         self.rounds.discarded()
         self.session.discarded()
+        self.hints.discarded()
         self.partitions.reload()
         self.aside.reload(self.partitions.moving)

@@ -19,6 +19,10 @@ class Store(Protocol):
 
     def delete(self, key: bytes) -> None: ...
 
+    def want_sync(self) -> None:
+        """The next commit fsyncs all up to then, whatever the durability, also if nothing is staged."""
+        ...
+
     def commit(self) -> None:
         """Make what is staged as durable as configured.
 

@@ -1,8 +1,16 @@
 """Has a quorum answered? Distinct answers counted against the number needed (paper 4.5)."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from zdynamo.messages import NodeId
+
+
+class Quorum(NamedTuple):
+    """How many answers a request waits for."""
+
+    needed: int
+    primary: int = 0  # so many of them from owners; of a read that names any, all from owners that know
 
 
 class Tally:

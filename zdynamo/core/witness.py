@@ -1,10 +1,14 @@
-"""An owner's part in the passes that other owners lead: it says what it holds, begins rounds, and removes.
+"""A node's part in the passes that owners lead: it says what it holds, begins rounds, and removes.
+
+A fallback owns nothing of the partition, but may hold for an owner what a dead record covers. It says so, or that it
+holds nothing, and begins the rounds like an owner, so that it takes nothing older afterwards.
 
 What it has said holds for the process that said it, up to a round that it has on its disk: if the process ends before
 that, the pass ends too.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import xxhash
 
@@ -24,13 +28,20 @@ RESTARTED = "has lost the thread of this pass"
 Item = tuple[bytes, int]  # storage key, digest of the record
 
 
+class Part(NamedTuple):
+    """What this node takes part in."""
+
+    request: int
+    held: int  # `Hints.added` when it spoke: what it holds since then, it has not spoken of
+
+
 class Witness:
     """What this node knows of the passes of others: in which one of each leader it takes part, in each partition."""
 
     def __init__(self, state: State, *, blocked: Callable[[int, Placement], str]) -> None:
         self._state = state
         self._blocked = blocked
-        self._passes: dict[NodeId, dict[int, int]] = {}  # leader -> partition -> request, the latest last
+        self._passes: dict[NodeId, dict[int, Part]] = {}  # leader -> partition, the latest last
 
     def asked(self, sender: NodeId, message: ReapAsk, placement: Placement, now: Now) -> list[Effect]:
         partition, items = message.partition, message.items
@@ -42,10 +53,15 @@ class Witness:
         passes = self._passes.setdefault(sender, {})
         passes.pop(partition, None)
         if not blocked:
-            passes[partition] = message.request
+            passes[partition] = Part(message.request, self._state.hints.added(partition))
             if len(passes) > PASSES_MAX:
                 del passes[next(iter(passes))]
-            differs = tuple(place for place, item in enumerate(items) if not holds(self._state, partition, item, now))
+            owning = placement.me in placement.owners[partition]
+            differs = tuple(
+                place
+                for place, item in enumerate(items)
+                if not (holds(self._state, partition, item, now) if owning else self._holds_nothing(partition, item))
+            )
         return [Send(sender, ReapHeld(message.request, partition, round, blocked, differs))]
 
     def begin_round(self, sender: NodeId, message: BeginRound, placement: Placement, now: Now) -> list[Effect]:
@@ -78,16 +94,20 @@ class Witness:
         blocked = self._blocked(partition, placement)
         if blocked:
             passes.pop(partition, None)
-        elif passes.get(partition) != request:
+        elif passes.get(partition) != Part(request, self._state.hints.added(partition)):
             blocked = RESTARTED
         return blocked
+
+    def _holds_nothing(self, partition: int, item: Item) -> bool:
+        """What a fallback holds for an owner may be what the dead record covers."""
+        return partition_of_storage_key(item[0]) == partition and not self._state.replica.fetch(item[0])
 
 
 def leads(sender: NodeId, partition: int, placement: Placement) -> bool:
     """Whether that node may lead a pass of the partition in which this node takes part."""
     if not 0 <= partition < len(placement.owners) or sender == placement.me:
         return False
-    return sender in placement.owners[partition] and placement.me in placement.owners[partition]
+    return sender in placement.owners[partition] and placement.me in placement.sharers
 
 
 def remove(state: State, partition: int, items: tuple[Item, ...], now: Now) -> tuple[int, ...]:

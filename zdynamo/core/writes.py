@@ -1,21 +1,27 @@
-"""Coordinating a write: mint a dot, store it here, send the record to the other owners, answer at W (paper 4.5).
+"""Coordinating a write: mint a dot, store it here, send the record to the other owners, answer at W (paper 4.5, 4.6).
 
 A put without a context overwrites what its coordinator knows. Replicas say what they hold beyond it; if the first W
 name anything, the coordinator writes once more over that before it answers.
+
+An owner that is down, or silent for longer than its replica timeout, is replaced by a fallback that holds the record
+for it. Where an owner drops out after the client has its answer, the coordinator keeps the hint itself.
 """
 
 from zdynamo.core.context import encode_context
 from zdynamo.core.discards import count_beside, count_covered
 from zdynamo.core.events import Effect, Noted, Now, Reply, Send
-from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
+from zdynamo.core.pending import Answer, Origin, Pending, answer
 from zdynamo.core.placement import Placement
-from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, with_dots, write, written_by
+from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, write, written_by
 from zdynamo.core.replica import Copy
+from zdynamo.core.standins import next_fallback, takers
 from zdynamo.core.state import State
-from zdynamo.core.tally import Tally
+from zdynamo.core.tally import Quorum, Tally
+from zdynamo.core.write import Write, context_after
 from zdynamo.messages import (
     Done,
     Forwarded,
+    HoldReplica,
     NodeId,
     OutcomeUnknown,
     Overloaded,
@@ -31,37 +37,6 @@ RETRY_AFTER_MS = 50  # told to clients whose request would not fit; about the ti
 OPERATION_BYTES = 512  # about what an operation takes in memory beside its record
 
 
-class Write:
-    """A write in progress."""
-
-    handler: Handler
-    tally: Tally
-    asked: list[NodeId]  # the other owners that it is sent to
-    sibling: Sibling
-    size = 0
-    answered = False
-    blind = False  # written over what the coordinator knew: once more if the replicas know more
-    rewritten = False
-    resent: tuple[NodeId, ...] = ()  # to whom it had to be sent again under a later reaping round
-    unsure = False  # whether an earlier attempt may have left a copy somewhere
-    changed = True
-    siblings = 0  # in the record as it was written
-    clock = NOTHING_SEEN  # of that record
-    beyond = NOTHING_SEEN  # what replicas hold that the record does not cover
-    context = NOTHING_SEEN  # what the client's next write may cover
-
-    def __init__(
-        self, number: int, origin: Origin, request: bytes, key: bytes, due_ms: int, *, lww: bool, again: bool
-    ) -> None:
-        self.number = number
-        self.origin = origin
-        self.request = request  # the client's id of it
-        self.key = key
-        self.due_ms = due_ms
-        self.lww = lww  # a first attempt covers whatever its coordinator knows
-        self.again = again  # a second or later attempt: it covers only what its context names
-
-
 class Writes:
     """The writes that this node coordinates."""
 
@@ -73,14 +48,17 @@ class Writes:
         self._dots = state.dots
         self._clock = state.clock
         self._limits = state.limits
+        self._hints = state.hints
+        self._patience = state.patience
+        self._counters = state.counters
         self._staged: list[Write] = []  # since the last commit
         self._resent: set[int] = set()  # numbers of those sent again since then
 
     def begin(
-        self, operation: Write, sibling: Sibling, seen: Clock | None, w: int, placement: Placement, now: Now
+        self, operation: Write, sibling: Sibling, seen: Clock | None, quorum: Quorum, placement: Placement, now: Now
     ) -> list[Effect]:
         """Write a sibling (its dot and time are set here) over what `seen` covers; None: over what is known here."""
-        refusal: Answer | None = self._ask(operation, w, placement)
+        refusal: Answer | None = self._choose(operation, quorum, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
@@ -114,10 +92,10 @@ class Writes:
         return effects
 
     def settle(
-        self, operation: Write, record: Record, round: int, w: int, placement: Placement, now: Now
+        self, operation: Write, record: Record, round: int, quorum: Quorum, placement: Placement, now: Now
     ) -> list[Effect]:
         """Bring a record that was read under that round to W replicas; nothing new is written."""
-        refusal = self._ask(operation, w, placement)
+        refusal = self._choose(operation, quorum, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
@@ -131,21 +109,30 @@ class Writes:
         """Count an acknowledgement; answer the client at the W-th."""
         if not self._pending.counted(operation, replica):
             return []
+        self._patience.answered(replica, now.monotonic_ms - operation.began_ms)
         if operation.answered:
             self._pending.forget_if_over(operation)
             return []
+        if not operation.hold or replica not in operation.hold:
+            operation.by_owners += 1
         if message.beyond and operation.blind:
             operation.beyond = join(operation.beyond, Clock(message.beyond))
         return self._conclude(operation, placement, now)
 
-    def missed(self, replica: NodeId, operation: Write, now: Now) -> list[Effect]:
-        """The replica will not take it."""
+    def missed(
+        self, replica: NodeId, operation: Write, placement: Placement, now: Now, *, gone: bool = False
+    ) -> list[Effect]:
+        """The replica will not take it: another one does, or the coordinator keeps it for later."""
         self._pending.heard(operation, replica)
         operation.tally.no(replica)
-        if not operation.answered and operation.tally.lost:
-            return self._give_up(operation)
+        effects: list[Effect] = []
+        if gone:
+            for owner in operation.hold.get(replica, (replica,)):
+                effects += self._replace(owner, operation, placement, now)
+        if not operation.answered and operation.lost:
+            return effects + self._give_up(operation)
         self._pending.forget_if_over(operation)
-        return []
+        return effects
 
     def outdated(
         self, replica: NodeId, message: ReplicaRefused, operation: Write, placement: Placement, now: Now
@@ -154,21 +141,30 @@ class Writes:
 
         A node that was more than one round behind has set its copy aside by now, and holds only what it has written.
         """
-        encoded = self._replica.fetch(operation.key)
-        round = self._rounds.of_key(operation.key)
         waits = replica in operation.tally.waiting and replica not in operation.resent
-        if not waits or not encoded:
-            return self.missed(replica, operation, now)
+        if not waits or not self._replica.fetch(operation.key):
+            return self.missed(replica, operation, placement, now)
         operation.resent += (replica,)
-        self._resent.add(operation.number)  # what it is sent may be of this very batch
-        left_ms = operation.due_ms - now.monotonic_ms
-        again = StoreReplica(operation.number, left_ms, placement.layouts, round, operation.key, encoded)
-        return [Send(replica, again)]
+        return [self._as_held(replica, operation, placement, now)]
 
-    def expired(self, operation: Write, now: Now) -> list[Effect]:
-        """The deadline has passed."""
-        effects = [] if operation.answered else self._give_up(operation)
-        self._pending.drop(operation)
+    def expired(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
+        """Too long without an answer: those that are silent are replaced, or it is given up."""
+        silent = [owner for owner in operation.owners if owner in operation.tally.waiting]
+        effects: list[Effect] = []
+        if now.monotonic_ms >= operation.deadline_ms:
+            for owner in silent:
+                if owner in placement.suspects or owner in self._patience.lost:
+                    self._keep_hint(owner, operation)
+            effects = [] if operation.answered else self._give_up(operation)
+            self._pending.drop(operation)
+            return effects
+        operation.due_ms = operation.deadline_ms
+        self._pending.postpone(operation)
+        if operation.answered:
+            return []
+        for owner in silent:
+            if self._patience.may_replace(suspect=owner in placement.suspects):
+                effects += self._replace(owner, operation, placement, now)
         return effects
 
     def committed(self) -> None:
@@ -189,19 +185,24 @@ class Writes:
         self.committed()
         return kept
 
-    def _ask(self, operation: Write, w: int, placement: Placement) -> QuorumNotMet | Overloaded | None:
-        """Choose the other owners that can take a record now: not down, and not behind by more than their budget."""
-        most, behind = self._limits.peer_bytes_max, self._pending.bytes_to
-        up = placement.others_up(operation.key)
-        asked = [owner for owner in up if behind[owner] < most]
-        if len(asked) + 1 < w:  # else there surely are enough
-            w = min(w, len(placement.owners_of(operation.key)))
-            if len(up) + 1 < w:
-                return QuorumNotMet(operation.request, w, len(up) + 1, f"down: {placement.down_of(operation.key)}")
-            if len(asked) + 1 < w:
+    def _choose(self, operation: Write, quorum: Quorum, placement: Placement) -> Answer | None:
+        """Who takes it; or why it cannot be done."""
+        chosen = takers(operation.key, placement, self._state, self._pending.bytes_to)
+        owners = placement.owners_of(operation.key)
+        needed, primary = min(quorum.needed, len(owners)), min(quorum.primary, len(owners))
+        owning = placement.me in owners
+        if not owning and not any(self._hints.has_room(target) for target in chosen.mine):
+            names = placement.names(chosen.mine)
+            return Refused(operation.request, f"this node holds as much as it may for {names}", retry=True)
+        reached, by_owners = 1 + len(chosen.owners) + len(chosen.hold), owning + len(chosen.owners)
+        if reached < needed or by_owners < primary:
+            if chosen.behind:
                 return Overloaded(operation.request, RETRY_AFTER_MS)
-        operation.asked = asked
-        operation.tally = Tally(w, asked, agreed=1)  # this node is one of them
+            needed, got = (needed, reached) if reached < needed else (primary, by_owners)
+            return QuorumNotMet(operation.request, needed, got, f"down: {placement.down_of(operation.key)}")
+        operation.owners, operation.hold, operation.mine = chosen.owners, chosen.hold, chosen.mine
+        operation.primary, operation.by_owners = primary, int(owning)
+        operation.tally = Tally(needed, (*chosen.owners, *chosen.hold), agreed=1)  # this node is one of them
         return None
 
     def _too_much(self, operation: Write, copy: Copy, seen: Clock) -> Refused | None:
@@ -243,20 +244,57 @@ class Writes:
     ) -> list[Effect]:
         """`round`: the one that the record was read under, if not that of this node's copy."""
         operation.handler = self
-        operation.size = len(encoded) + OPERATION_BYTES
-        tally = operation.tally
+        operation.size = size = len(encoded) + OPERATION_BYTES
+        operation.began_ms = now.monotonic_ms
+        patience_ms = self._patience.timeout_ms(operation.owners, size)
+        operation.due_ms = min(operation.deadline_ms, now.monotonic_ms + patience_ms)
         self._pending.add(operation)
+        if round is None:
+            round = self._rounds.of_key(operation.key)
+        left_ms = operation.deadline_ms - now.monotonic_ms
+        message = StoreReplica(operation.number, left_ms, placement.layouts, round, operation.key, encoded)
+        effects: list[Effect] = [Send(owner, message) for owner in operation.owners]
+        if operation.hold:
+            self._counters["writes.sloppy"] += 1
+            effects += [Send(node, _holding(message, targets)) for node, targets in operation.hold.items()]
+        for target in operation.mine:
+            self._keep_hint(target, operation)
+        return effects + self._conclude(operation, placement, now) if operation.won else effects
+
+    def _replace(self, owner: NodeId, operation: Write, placement: Placement, now: Now) -> list[Effect]:
+        """Find somebody to stand in for an owner. The write is counted there; a hint kept here only helps later."""
+        if not operation.answered:
+            asked = {**operation.hold, placement.me: ()}
+            node = next_fallback(operation.key, placement, self._state, asked, self._pending.bytes_to)
+            if node is not None and self._replica.fetch(operation.key):
+                operation.hold = {**operation.hold, node: (owner,)}
+                self._pending.asked(operation, node)
+                self._counters["writes.sloppy"] += 1
+                return [self._as_held(node, operation, placement, now)]
+        if placement.is_down(owner):
+            self._keep_hint(owner, operation)
+        return []
+
+    def _keep_hint(self, target: NodeId, operation: Write) -> None:
+        """For later, beside the copy here; it is not an acknowledgement."""
+        if self._hints.has_room(target):
+            self._hints.add(target, operation.key, operation.size)
+        else:
+            self._counters["hints.refused"] += 1
+
+    def _as_held(self, node: NodeId, operation: Write, placement: Placement, now: Now) -> Effect:
+        """Send it once more or to one more, as it is held here now. That may be of this very batch."""
+        self._resent.add(operation.number)
         message = StoreReplica(
-            operation.number, operation.due_ms - now.monotonic_ms, placement.layouts,
-            self._rounds.of_key(operation.key) if round is None else round, operation.key, encoded,
+            operation.number, operation.deadline_ms - now.monotonic_ms, placement.layouts,
+            self._rounds.of_key(operation.key), operation.key, self._replica.fetch(operation.key),
         )  # fmt: skip
-        effects: list[Effect] = [Send(owner, message) for owner in operation.asked]
-        return effects if tally.got < tally.needed else effects + self._conclude(operation, placement, now)
+        targets = operation.hold.get(node)
+        return Send(node, message if targets is None else _holding(message, targets))
 
     def _conclude(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
-        tally = operation.tally
-        if tally.got < tally.needed:
-            return self._give_up(operation) if tally.lost else []
+        if not operation.won:
+            return self._give_up(operation) if operation.lost else []
         if operation.beyond is not NOTHING_SEEN and not operation.rewritten:
             return self._write_over(operation, placement, now)
         done = Done(operation.request, encode_context(operation.context, operation.key), operation.changed)
@@ -270,7 +308,7 @@ class Writes:
         operation.answered = False
         operation.rewritten = operation.unsure = True
         operation.number = self._pending.next_number()
-        if self._ask(operation, unknown.needed, placement) is not None:
+        if self._choose(operation, Quorum(unknown.needed, operation.primary), placement) is not None:
             return [answer(operation.origin, unknown)]
         encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), placement, now)
         return self._send(operation, encoded, placement, now) if encoded else [answer(operation.origin, unknown)]
@@ -285,13 +323,11 @@ class Writes:
         return [answer(operation.origin, message)]
 
 
-def context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:
-    """What a writer has seen after its write: all of the record if nothing else is left in it."""
-    if len(record.siblings) == 1:
-        return record.clock
-    if any(covers(seen, left.dot) for left in record.siblings if left.dot != sibling.dot):
-        return with_dots(NOTHING_SEEN, (sibling.dot,))  # a late attempt: it stands beside what it would have covered
-    return with_dots(seen, (sibling.dot,))
+def _holding(message: StoreReplica, targets: tuple[NodeId, ...]) -> HoldReplica:
+    """The same for a fallback."""
+    return HoldReplica(
+        message.request, message.deadline_ms, message.layouts, message.round, message.key, message.record, targets
+    )
 
 
 def _large(operation: Write, sibling: Sibling) -> Noted:
@@ -312,6 +348,6 @@ def _concerns(effect: Effect, numbers: set[int], requests: set[tuple[Origin, byt
     if not isinstance(effect, Send):
         return False
     message = effect.message
-    if isinstance(message, StoreReplica):
+    if isinstance(message, StoreReplica | HoldReplica):
         return message.request in numbers
     return isinstance(message, Forwarded) and ((effect.to, message.request), message.answer.request) in requests

@@ -33,6 +33,9 @@ class MemoryStore:
     def delete(self, key: bytes) -> None:
         self._staged[key] = None
 
+    def want_sync(self) -> None:
+        """Nothing outlives the process."""
+
     def commit(self) -> None:
         if self._scans and self._staged:
             for scan in list(self._scans):

@@ -56,20 +56,23 @@ class RocksStore:
     def delete(self, key: bytes) -> None:
         self._staged[key] = None
 
+    def want_sync(self) -> None:
+        self._synced = True
+
     def commit(self) -> None:
         """Raises: StoreFull, StoreFailed."""
-        if not self._staged:
-            return
-        batch = WriteBatch(raw_mode=True)
-        for key, value in self._staged.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        self._staged = {}
-        synced, self._synced = self._synced or self.durability == "always", False
-        self._write(batch)
-        if synced:
+        synced, self._synced = self._synced, False
+        if self._staged:
+            batch = WriteBatch(raw_mode=True)
+            for key, value in self._staged.items():
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+            self._staged = {}
+            self._write(batch)
+            synced = synced or self.durability == "always"
+        if synced and self._dirty:
             self._fsync()
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -30,6 +30,9 @@ class SimulatedStore(MemoryStore):
         self._replace(key)
         super().delete(key)
 
+    def want_sync(self) -> None:
+        self._synced = True
+
     def commit(self) -> None:
         super().commit()
         self._unsynced.append(self._replaced)

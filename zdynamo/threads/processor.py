@@ -140,7 +140,7 @@ class Processor:
                 self._step(Mailed(letter.to, letter.message))
         if self._evidence in ready:
             for parts in waiting(self._evidence, PEER_FRAMES_MAX):
-                self._step(PeerUnreachable(parts[1].decode()))
+                self._step(PeerUnreachable(parts[1].decode(), full=parts[0] == sender.FULL))
         if self._inbox in ready:
             self._take_frames(waited_ms)
         if self._requests in ready:

@@ -10,6 +10,7 @@ from zdynamo.threads.channel import Context, Socket, border, connect, offer, wai
 from zdynamo.threads.clock import now
 
 PEERS, FRAMES, STRANGER = b"p", b"f", b"s"
+FULL, LOST = b"full", b"lost"
 STRANGERS_MAX = 8  # connections to strangers at a time; the oldest makes room
 STRANGER_MS = 2_000  # that a message to a stranger has to get through
 ROUNDS_MAX = 256
@@ -68,7 +69,7 @@ class Sender:
                         return
                     self._carry_out(round_)
                 while self._full:
-                    offer(self._evidence, [b"full", self._full.pop()])
+                    offer(self._evidence, [FULL, self._full.pop()])
                 self._close_strangers()
         finally:
             self._close()
@@ -120,7 +121,7 @@ class Sender:
         peer = self._monitored.get(monitor)
         for _ in waiting(monitor, ROUNDS_MAX):
             if peer is not None:
-                offer(self._evidence, [b"lost", peer])
+                offer(self._evidence, [LOST, peer])
 
     def _send_stranger(self, address: str, frame: bytes) -> None:
         if len(self._strangers) >= STRANGERS_MAX:

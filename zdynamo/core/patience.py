@@ -1,0 +1,49 @@
+"""Whom not to wait for: lost connections, and peers that are silent for longer than they usually are (paper 4.6).
+
+A peer that does not answer within its replica timeout is treated as absent for that request. The timeout is the
+configured one, or twice the slowest that the peer has been lately, and more for large records.
+"""
+
+from collections.abc import Iterable
+
+from zdynamo.messages import NodeId
+
+SLOWEST = 10  # configured timeouts that a slow peer is waited for at most
+FORGET = 0.01  # of the slowest answer of a peer, with each quicker one: about a hundred back
+BYTES_PER_MS = 64 * 2**10  # of a record, that a slow link still moves
+SHARE = 0.1  # of the requests for which a peer that nobody suspects may be replaced
+SAVED_MAX = 50.0  # replacements that may come at once after a while without any
+
+
+class Patience:
+    """How long each peer is waited for, and whether it is at all."""
+
+    def __init__(self, replica_timeout_ms: int) -> None:
+        self.lost: set[NodeId] = set()  # whose connection broke, until they are heard again
+        self._timeout_ms = replica_timeout_ms
+        self._slowest_ms: dict[NodeId, float] = {}  # lately
+        self._saved = SAVED_MAX  # replacements that are allowed now
+
+    def answered(self, peer: NodeId, took_ms: int) -> None:
+        """A peer has answered after that time."""
+        slowest_ms = self._slowest_ms.get(peer, 0.0)
+        if took_ms > slowest_ms:
+            self._slowest_ms[peer] = took_ms
+        elif slowest_ms:
+            self._slowest_ms[peer] = slowest_ms - (slowest_ms - took_ms) * FORGET
+
+    def timeout_ms(self, peers: Iterable[NodeId], size: int) -> int:
+        """How long to wait for all of these with a record of that size. To be asked once for each request."""
+        self._saved = min(SAVED_MAX, self._saved + SHARE)
+        slowest_ms = max((self._slowest_ms.get(peer, 0.0) for peer in peers), default=0.0)
+        usual_ms = min(2 * int(slowest_ms), SLOWEST * self._timeout_ms)
+        return max(self._timeout_ms, usual_ms) + size // BYTES_PER_MS
+
+    def may_replace(self, *, suspect: bool) -> bool:
+        """Whether to have a silent peer replaced. Under overload all are silent, and replacing them makes it worse."""
+        if suspect:
+            return True
+        if self._saved < 1:
+            return False
+        self._saved -= 1
+        return True
