@@ -36,8 +36,11 @@ from zdynamo.messages import (
     Frame,
     Get,
     Gossip,
+    HandOver,
     Heartbeat,
     Hello,
+    HintsHeld,
+    HoldReplica,
     Inspect,
     Inspected,
     KeysListed,
@@ -147,10 +150,13 @@ ANSWERS: dict[ClientAnswer, str] = {
     ),
     ConditionFailed(REQUEST, b"ctx"): "930bc410000102030405060708090a0b0c0d0e0fc403637478",
 }  # fmt: skip
-DESCRIPTION = NodeDescription(REQUEST, "0123456789abcdef", "a", "cl", {"puts": 1}, ("alone",), "memory", "never", 12)
+HELD = HintsHeld("fedcba9876543210", 3, 4096)
+DESCRIPTION = NodeDescription(
+    REQUEST, "0123456789abcdef", "a", "cl", {"puts": 1}, ("alone",), "memory", "never", 12, (HELD,)
+)
 DESCRIPTION_HEX = (
-    "9a08c410000102030405060708090a0b0c0d0e0fb030313233343536373839616263646566a161a2636c81a4707574730191"
-    "a5616c6f6e65a66d656d6f7279a56e657665720c"
+    "9b08c410000102030405060708090a0b0c0d0e0fb030313233343536373839616263646566a161a2636c81a4707574730191"
+    "a5616c6f6e65a66d656d6f7279a56e657665720c9193b06665646362613938373635343332313003cd1000"
 )
 PEER: dict[PeerMessage, str] = {
     Hello(1, 1, MEMBER, CONSTANTS, 4, "localhost:7410", ("x",)): (
@@ -205,6 +211,12 @@ PEER: dict[PeerMessage, str] = {
         "9318539ab030313233343536373839616263646566c3c303cfffffffffffffffff91930102cd012c91930708099197930102"
         "cd012ccf000001a3185c500000c3a17305c410000102030405060708090a0b0c0d0e0fa96220697320646f776ea163"
     ),
+    HoldReplica(84, 4000, (1, 2), 3, b"\x00\x01\x07defaultkey", b"record", ("fedcba9876543210",)): (
+        "981954cd0fa092010203c40d00010764656661756c746b6579c4067265636f726491b066656463626139383736353433323130"
+    ),
+    HandOver(
+        85, 5000, (1, 2), 3, b"\x00\x01\x07defaultkey", b"record"
+    ): "971a55cd138892010203c40d00010764656661756c746b6579c4067265636f7264",
 }
 GOSSIP: dict[Gossip, str] = {
     Heartbeat("cl", "0123456789abcdef", 3, "fedcba9876543210", 17, 2**64 - 1, 0, 99): (
@@ -298,7 +310,7 @@ def test_tags_never_change() -> None:
             "Forwarded": 7, "StoreReplica": 8, "ReplicaStored": 9, "FetchReplica": 10, "ReplicaFetched": 11,
             "ReplicaRefused": 12, "PullPage": 13, "Page": 14, "ReapAsk": 15, "ReapHeld": 16, "BeginRound": 17,
             "RoundBegun": 18, "Reap": 19, "Reaped": 20, "ListReplica": 21, "ReplicaListed": 22, "Inspect": 23,
-            "Inspected": 24,
+            "Inspected": 24, "HoldReplica": 25, "HandOver": 26,
         },
     }  # fmt: skip
     assert [kind.__struct_config__.tag for kind in (Heartbeat, Rumor)] == [0, 1]

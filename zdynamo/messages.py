@@ -328,7 +328,7 @@ class ReplicaState(Struct, array_like=True, frozen=True):
     cloud: tuple[Dot, ...] = ()
     siblings: tuple[SiblingState, ...] = ()
     waits: str = ""  # why what is dead has not been removed yet
-    hint: str = ""  # for whom it is held
+    hint: str = ""  # for whom it is held, with commas between
 
 
 class Explained(Struct, array_like=True, tag=10, frozen=True):
@@ -339,7 +339,7 @@ class Explained(Struct, array_like=True, tag=10, frozen=True):
     owners: tuple[NodeId, ...]
     fallbacks: tuple[NodeId, ...]  # in the order in which they would be asked
     bucket: Bucket
-    replicas: tuple[ReplicaState, ...]  # of the owners, in their order
+    replicas: tuple[ReplicaState, ...]  # of the owners, in their order; then of fallbacks that hold it for them
 
 
 class ConditionFailed(Struct, array_like=True, tag=11, frozen=True):

@@ -25,7 +25,7 @@ from zdynamo.messages import (
     SiblingState,
     StoreReplica,
 )
-from zdynamo.partition import partition_of
+from zdynamo.partition import partition_of, partition_of_storage_key
 
 RULES = Bucket("default", 2, 2)
 VALUE = Sibling((7, 1, 3), WALL_MS << 16 | 5, WALL_MS + 10, False, "text", b"secret", request_id(8))
@@ -123,17 +123,21 @@ def test_two_nodes_that_hold_the_same_tell_the_same_digest() -> None:
     assert digest(one, b"nothing") == 0
 
 
-def test_the_fallbacks_come_in_the_order_in_which_they_would_be_asked() -> None:
+def test_the_fallbacks_come_in_the_order_in_which_they_would_be_asked_and_who_holds_something_tells() -> None:
     node = LoneNode(view(others="bcdefg", layout="abcdefg"))
 
+    assert node.seen.layout is not None
+    ring = Ring(node.seen.layout, 16, 3)
+    holding = ring.fallbacks(partition_of_storage_key(node.key(b"k")))[1]
+
     begun = node.asked(explain())
-    for owner, message in sent(begun, Inspect):
-        begun += node.hears(owner, Inspected(message.request, held(owner)))  # type: ignore[attr-defined]
+    for asked, message in sent(begun, Inspect):
+        state = held(asked) if asked in "aeg" or asked == holding else ReplicaState(asked, reachable=True)
+        begun += node.hears(asked, Inspected(message.request, state))  # type: ignore[attr-defined]
 
     told = explained(begun)
-    assert node.seen.layout is not None
-    assert told.owners + told.fallbacks == Ring(node.seen.layout, 16, 3).preference_list(told.partition)
-    assert [state.node for state in told.replicas] == list(told.owners)
+    assert told.owners + told.fallbacks == ring.preference_list(told.partition)
+    assert [state.node for state in told.replicas] == [*told.owners, holding]
 
 
 def test_the_rules_are_those_in_force_for_the_bucket() -> None:

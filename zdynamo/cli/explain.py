@@ -61,7 +61,7 @@ def show(key: str, explained: "Explained", names: dict[str, str]) -> None:
     dots = sorted({sibling.dot: sibling for replica in explained.replicas for sibling in replica.siblings}.items())
     numbers = {dot: number for number, (dot, _) in enumerate(dots, 1)}
     show_table(
-        ("OWNER", "STATE", "ROUND", "RECORD", "SIBLINGS", "DIFFERS FROM", "CLOCK"),
+        ("NODE", "STATE", "ROUND", "RECORD", "SIBLINGS", "DIFFERS FROM", "CLOCK"),
         [_replica_row(replica, explained, numbers, names) for replica in explained.replicas],
         right=("ROUND",),
     )
@@ -88,8 +88,10 @@ def _replica_row(
     differs = _listed(_differs_from(replica, explained), names)
     record = _hex(replica.digest)[:8] if replica.digest else "none"
     clock = " ".join(_dot(dot) for dot in (*replica.clock, *replica.cloud))
-    settled = "settled" if replica.settled else "unsettled"
-    return (name, settled, replica.round, record, held or "-", differs, clock or "-")
+    state = "settled" if replica.settled else "unsettled" if replica.node in explained.owners else "fallback"
+    if replica.hint:
+        state += f", holds it for {_listed(replica.hint.split(','), names)}"
+    return (name, state, replica.round, record, held or "-", differs, clock or "-")
 
 
 def _sibling_row(number: int, sibling: "SiblingState") -> Sequence[object]:
@@ -133,7 +135,7 @@ def document(key: str, explained: "Explained", names: dict[str, str]) -> dict[st
                 "cloud": [_exact(dot) for dot in replica.cloud],
                 "siblings": [_described(sibling) for sibling in replica.siblings],
                 "waits": replica.waits,
-                "hint": replica.hint,
+                "hints": [_named(target, names)["name"] for target in replica.hint.split(",") if target],
             }
             for replica in explained.replicas
         ],

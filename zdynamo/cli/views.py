@@ -116,7 +116,8 @@ def status(
     if as_json:
         show_json([{**_named(member), **_figures(answer)} for member, answer in described])
         return
-    figures = {member.record.name: _rows(member, answer) for member, answer in described}
+    names = {member.record.id: member.record.name for member, _ in described}
+    figures = {member.record.name: _rows(member, answer, names) for member, answer in described}
     titles = list(dict.fromkeys(title for rows in figures.values() for title in rows))
     show_table(
         ("", *figures),
@@ -149,16 +150,21 @@ def _figures(answer: "NodeDescription | str") -> dict[str, Any]:
         "durability": answer.durability,
         "uptime_ms": answer.uptime_ms,
         "notices": answer.notices,
+        "hints": [{"target": held.target, "count": held.count, "bytes": held.bytes} for held in answer.hints],
         "counters": answer.counters,
     }
 
 
-def _rows(member: "MemberView", answer: "NodeDescription | str") -> dict[str, object]:
+def _rows(member: "MemberView", answer: "NodeDescription | str", names: dict[str, str]) -> dict[str, object]:
     """Title to cell."""
     rows: dict[str, object] = {"address": member.record.addresses.client, "state": member.state}
     if isinstance(answer, str):
         return rows
     rows |= {"engine": answer.engine, "durability": answer.durability, "uptime": _span(answer.uptime_ms)}
+    for held in answer.hints:
+        rows[f"held for {names.get(held.target, held.target)}"] = (
+            f"{held.count:,} records, {held.bytes / 2**20:.1f} MiB"
+        )
     return rows | dict(sorted(answer.counters.items()))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from zdynamo.core.placement import Placement
 from zdynamo.core.state import State
 from zdynamo.core.store import Store
-from zdynamo.messages import ClientLimits, DescribeCluster, DescribeNode, NodeDescription, Topology
+from zdynamo.messages import ClientLimits, DescribeCluster, DescribeNode, HintsHeld, NodeDescription, Topology
 
 
 def describe_cluster(request: DescribeCluster, placement: Placement, state: State) -> Topology:
@@ -32,6 +32,7 @@ def describe_node(
     more_notices: Iterable[str],
     store: Store,
     uptime_ms: int,
+    hints: tuple[HintsHeld, ...],
 ) -> NodeDescription:
     view = placement.view
     return NodeDescription(
@@ -44,6 +45,7 @@ def describe_node(
         store.engine,
         store.durability,
         uptime_ms,
+        hints,
     )
 
 

@@ -1,4 +1,4 @@
-"""Explaining a key: who should have it, and what each of them holds."""
+"""Explaining a key: who should have it, what each of them holds, and what fallbacks hold for them."""
 
 from collections.abc import Callable
 
@@ -11,6 +11,7 @@ from zdynamo.core.pending import Handler, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.questions import due_ms_of, turned_away
 from zdynamo.core.record import Sibling
+from zdynamo.core.replica import Copy
 from zdynamo.core.ring import ring_of
 from zdynamo.core.state import State
 from zdynamo.core.tally import Tally
@@ -72,9 +73,9 @@ class Explains:
         due_ms = min(due_ms, now.monotonic_ms + patience_ms)
         operation = Explanation(self._pending.next_number(), client, self._placed(request, key, placement), due_ms)
         operation.handler = self
-        if placement.me in operation.explained.owners:
+        if placement.me in operation.explained.owners or (self._state.hints.held and self._state.replica.fetch(key)):
             operation.states[placement.me] = self._held(key, placement, now)
-        others = placement.others_up(key) if placement.owners else ()
+        others = (*placement.others_up(key), *placement.fallbacks_of(key)) if placement.owners else ()
         operation.tally = Tally(len(others), others)
         self._pending.add(operation)
         if not others:
@@ -134,14 +135,20 @@ class Explains:
             clock=record.clock.entries,
             cloud=record.clock.cloud,
             siblings=tuple(_outline(sibling) for sibling in record.siblings),
-            waits=self._waits(key, now) if copy.encoded and is_dead(record, state.clock.wall_ms(now)) else "",
+            waits=self._waits(key, now) if owner and _is_dead(copy, state.clock.wall_ms(now)) else "",
+            hint=",".join(state.hints.targets_of(key)),
         )
 
     def _conclude(self, operation: Explanation) -> list[Effect]:
         self._pending.drop(operation)
         explained, states = operation.explained, operation.states
-        replicas = tuple(states.get(owner) or ReplicaState(owner, reachable=False) for owner in explained.owners)
-        return [answer(operation.client, replace(explained, replicas=replicas))]
+        owners = [states.get(owner) or ReplicaState(owner, reachable=False) for owner in explained.owners]
+        holding = [states[node] for node in explained.fallbacks if node in states and states[node].digest]
+        return [answer(operation.client, replace(explained, replicas=(*owners, *holding)))]
+
+
+def _is_dead(copy: Copy, wall_ms: int) -> bool:
+    return bool(copy.encoded) and is_dead(copy.record, wall_ms)
 
 
 def _outline(sibling: Sibling) -> SiblingState:

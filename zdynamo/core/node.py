@@ -337,8 +337,9 @@ class Node:
         if isinstance(request, DescribeNode):
             uptime_ms = now.monotonic_ms - self._started_ms
             counters, notices = dict(self.counters), self._pulls.notices(placement)
-            described = describe_node(request, placement, counters, notices, self._state.store, uptime_ms)
-            return [Reply(client, replace(described, hints=self._handoff.describe()))]
+            hints = self._handoff.describe()
+            described = describe_node(request, placement, counters, notices, self._state.store, uptime_ms, hints)
+            return [Reply(client, described)]
         deadline_ms = request.deadline_ms - event.waited_ms
         if isinstance(request, ListKeys):
             empty = self._requests.surely_empty(placement)
