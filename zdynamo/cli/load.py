@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from zdynamo.cli.ask import endpoint
 from zdynamo.codec import decode_answers, encode
-from zdynamo.messages import Absent, ClientAnswer, Done, Found, Get, Put, Topology
+from zdynamo.messages import Absent, ClientAnswer, Done, Found, Get, NodeId, Put, Topology
 from zdynamo.partition import partition_of
 
 BUCKET = "bench"
@@ -42,7 +42,8 @@ class Measured(Struct):
 class Load:
     """The sockets and keys of a generator; one measurement at a time."""
 
-    def __init__(self, topology: Topology, *, keys: int, value_bytes: int) -> None:
+    def __init__(self, topology: Topology, *, keys: int, value_bytes: int, named: str = "key") -> None:
+        """`named`: what the names of the keys begin with."""
         self._cluster = topology.cluster
         self._value = os.urandom(value_bytes)
         self._context = zmq.Context()
@@ -51,10 +52,10 @@ class Load:
         self._poller = zmq.Poller()
         for dealer in self._dealers.values():
             self._poller.register(dealer, zmq.POLLIN)
-        named = [b"key-%07d" % number for number in range(keys)]
-        random.Random(0).shuffle(named)
-        partitions = topology.constants.partitions
-        self._keys = [(key, topology.owners[partition_of(BUCKET.encode(), key, partitions)][0]) for key in named]
+        names = [f"{named}-{number:07}".encode() for number in range(keys)]
+        random.Random(0).shuffle(names)
+        firsts = [_first_up(owners, topology) for owners in topology.owners]
+        self._keys = [(key, firsts[partition_of(BUCKET.encode(), key, len(firsts))]) for key in names]
         self._run = os.urandom(8)
         self._sequence = 0
         self._pending: dict[bytes, float] = {}  # request to its start, oldest first
@@ -153,6 +154,12 @@ class Load:
         dealer.sndhwm = dealer.rcvhwm = 0  # bounded by what is in flight
         dealer.connect(endpoint(address))
         return dealer
+
+
+def _first_up(owners: tuple[NodeId, ...], topology: Topology) -> NodeId:
+    """The first owner of a partition that is up, if any is."""
+    up = {member.record.id for member in topology.members if member.state == "alive"}
+    return next((owner for owner in owners if owner in up), owners[0])
 
 
 def _drain(source: "zmq.Socket[bytes]") -> list[bytes]:
