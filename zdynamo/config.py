@@ -213,11 +213,12 @@ class LimitSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     hint_bytes_max: Annotated[int, _option("Bytes of records that a node holds for one member that is away.", ge=0)] = (
         2**30
     )
-    pull_bytes_per_s: Annotated[
+    background_bytes_per_s: Annotated[
         int,
         _option(
-            "Bytes a second that a node pulls from its peers when it has lost some of its copies. Higher: it is whole "
-            "again sooner; cost: the peers and the network have less left for requests.",
+            "Bytes a second that a node moves at most in the background: what it pulls after a lost disk, hands over "
+            "and compares. Each record counts 512 bytes more. A node goes slower by itself, down to a 64th, while "
+            "clients wait longer for its answers than usual.",
             ge=1024,
         ),
     ] = 32 * 2**20

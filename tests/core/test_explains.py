@@ -222,7 +222,7 @@ def test_what_a_dead_record_waits_for_is_told_and_of_a_living_one_nothing() -> N
         node = LoneNode()
         for record in records:
             hold(node, record)
-        explains = Explains(node.node._state, Pending(1), waits=lambda key, now: "b is down")
+        explains = Explains(node.node._state, Pending(1, node.node._state.pace), waits=lambda key, now: "b is down")
         (send,) = explains.inspect("b", Inspect(7, 500, node.key(b"k")), Placement(node.seen), node.now)
         return send.message.state.waits  # type: ignore[union-attr, no-any-return]
 

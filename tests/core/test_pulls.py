@@ -384,7 +384,7 @@ def test_whoever_gives_a_record_from_the_future_over_an_older_write_is_not_sure(
 
 
 def test_pulling_is_throttled() -> None:
-    node = Puller(limits=NodeLimits(pull_bytes_per_s=100_000))
+    node = Puller(limits=NodeLimits(background_bytes_per_s=100_000))
     (key,) = keys_in(0, 1)
 
     at_once = node.gets(((key, record(b"x" * 50_000)),), last=False)

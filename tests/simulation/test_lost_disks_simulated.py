@@ -12,7 +12,7 @@ from zdynamo.testing.simulator import Simulation
 
 RECORDS_END = b"\x80\x00"
 KEYS = [b"key-%d" % number for number in range(60)]
-SLOW = NodeLimits(pull_bytes_per_s=4096)
+SLOW = NodeLimits(background_bytes_per_s=4096)
 SEEDS = range(4)
 
 
@@ -128,7 +128,7 @@ def test_a_node_killed_while_it_pulls_goes_on_and_is_whole_in_the_end(seed: int)
 
 @pytest.mark.parametrize("seed", range(8))
 def test_lost_and_doubled_messages_and_restarted_peers_do_not_end_a_pull(seed: int) -> None:
-    simulation, random = filled(seed, limits=NodeLimits(pull_bytes_per_s=40_000)), Random(seed)
+    simulation, random = filled(seed, limits=NodeLimits(background_bytes_per_s=40_000)), Random(seed)
     simulation.kill("c")
     simulation.lose_disk("c")
     down(simulation, "c")

@@ -35,7 +35,18 @@ PATIENCE = 5  # replica timeouts until an owner counts as not reachable
 class Explanation:
     """An explanation that is being put together."""
 
-    __slots__ = ("answered", "client", "due_ms", "explained", "handler", "number", "size", "states", "tally")
+    __slots__ = (
+        "answered",
+        "began_ms",
+        "client",
+        "due_ms",
+        "explained",
+        "handler",
+        "number",
+        "size",
+        "states",
+        "tally",
+    )
 
     def __init__(self, number: int, client: bytes, explained: Explained, due_ms: int) -> None:
         self.handler: Handler
@@ -45,6 +56,7 @@ class Explanation:
         self.due_ms = due_ms
         self.size = 0
         self.answered = False
+        self.began_ms = 0
         self.states: dict[NodeId, ReplicaState] = {}
         self.tally = Tally(0, ())
 

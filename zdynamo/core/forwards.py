@@ -36,6 +36,7 @@ class Forwarding:
 
     __slots__ = (
         "answered",
+        "began_ms",
         "candidates",
         "deadline_at_ms",
         "due_ms",
@@ -63,6 +64,7 @@ class Forwarding:
         self.due_ms = deadline_at_ms  # when to ask the next, or give up
         self.size = len(message.value) if isinstance(message, Put) else 0
         self.answered = False
+        self.began_ms = 0
         self.stands_in = False  # whether this node coordinates it itself when nobody else does
         self.unsure = False  # whether a node that has not said so may have done it
         self.tally = Tally(1, ())

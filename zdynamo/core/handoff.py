@@ -10,6 +10,7 @@ import xxhash
 from msgspec import Struct
 
 from zdynamo.core.events import Effect, Noted, Now, Send
+from zdynamo.core.pace import RECORD_BYTES
 from zdynamo.core.pending import Handler, Pending
 from zdynamo.core.placement import Placement
 from zdynamo.core.state import State
@@ -25,7 +26,7 @@ AGAIN_MS = 1_000  # after a refusal, a silence, or a sweep that left something
 class Handover:
     """A record on its way to its owner."""
 
-    __slots__ = ("answered", "digest", "due_ms", "handler", "key", "number", "size", "tally", "target")
+    __slots__ = ("answered", "began_ms", "digest", "due_ms", "handler", "key", "number", "size", "tally", "target")
 
     def __init__(self, number: int, target: NodeId, key: bytes, digest: int, size: int, due_ms: int) -> None:
         self.handler: Handler
@@ -35,6 +36,7 @@ class Handover:
         self.digest = digest  # of the record as it was sent
         self.size = size
         self.due_ms = due_ms
+        self.began_ms = 0
         self.answered = False
         self.tally = Tally(0, (target,))
 
@@ -72,7 +74,10 @@ class Handoff:
         """Send what may be sent."""
         if not self._hints.held or now.monotonic_ms < self._due_ms:
             return []
-        self._due_ms = now.monotonic_ms + AGAIN_MS
+        pause_ms = self._state.pace.pause_ms(now.monotonic_ms)
+        self._due_ms = now.monotonic_ms + (pause_ms or AGAIN_MS)
+        if pause_ms:
+            return []
         effects: list[Effect] = []
         for target in list(self._hints.held):
             if placement.is_down(target) or target in self._state.patience.lost or not self._linked(target):
@@ -155,6 +160,7 @@ class Handoff:
         operation.handler = self
         self._pending.add(operation)
         self._pending.mark_answered(operation)  # no client waits for it
+        self._state.pace.spend(RECORD_BYTES + len(record))
         sweep.on_way += 1
         sweep.bytes_on_way += operation.size
         round = self._state.rounds.of_key(key)

@@ -61,6 +61,7 @@ class Listing:
 
     __slots__ = (
         "answered",
+        "began_ms",
         "client",
         "due_ms",
         "handler",
@@ -87,6 +88,7 @@ class Listing:
         self.due_ms = due_ms
         self.size = 0
         self.answered = False
+        self.began_ms = 0
         self.needed = 0
         self.tally = Tally(0, ())
         self.held: dict[NodeId, ReplicaListed] = {}  # of owners that know
@@ -105,7 +107,7 @@ class Listing:
 class KeyRead:
     """A key on which the replicas differ, being read. Its listing waits for it, no client."""
 
-    __slots__ = ("answered", "due_ms", "handler", "held", "key", "listing", "number", "size", "tally")
+    __slots__ = ("answered", "began_ms", "due_ms", "handler", "held", "key", "listing", "number", "size", "tally")
 
     def __init__(self, number: int, listing: Listing, key: bytes, asked: Iterable[NodeId]) -> None:
         self.handler: Handler
@@ -115,6 +117,7 @@ class KeyRead:
         self.due_ms = listing.due_ms
         self.size = 0
         self.answered = False
+        self.began_ms = 0
         self.tally = Tally(listing.needed, asked)
         self.held: dict[NodeId, Held] = {}  # of owners that know
 

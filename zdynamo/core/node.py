@@ -122,10 +122,11 @@ class Node:
         self._pulls = Pulls(state, linked=self._links.heard)
         self._storing = Storing(state, heard_round=self._pulls.heard_round)
         self._requests = Requests(state, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48))
-        self._handoff = Handoff(state, self._requests.pending, linked=self._links.heard)
+        self._pending = self._requests.pending
+        self._handoff = Handoff(state, self._pending, linked=self._links.heard)
         self._reaper = Reaper(state, heal=self._requests.heal, heard_round=self._pulls.heard_round, random=random)
-        self._listings = Listings(state, self._requests.pending, fetch=self._requests.local)
-        self._explains = Explains(state, self._requests.pending, waits=self._reaper.waits)
+        self._listings = Listings(state, self._pending, fetch=self._requests.local)
+        self._explains = Explains(state, self._pending, waits=self._reaper.waits)
         self._steps: dict[type[Event], Callable[..., list[Effect]]]
         self._handlers: dict[type[PeerMessage], Callable[..., list[Effect]]]
         self._wire()
@@ -168,6 +169,8 @@ class Node:
 
     def step(self, event: Event, now: Now) -> list[Effect]:
         """What follows from an event. Deterministic; writes are staged in the store."""
+        pending = self._pending
+        pending.now_ms = pending.began_ms = now.monotonic_ms
         return self._steps[type(event)](event, now)
 
     def committed(self) -> None:
@@ -304,7 +307,7 @@ class Node:
 
     def _replica_refused(self, sender: NodeId, message: ReplicaRefused, placement: Placement, now: Now) -> list[Effect]:
         self.counters["replica.refused_us"] += 1
-        operation = self._requests.pending.get(message.request)
+        operation = self._pending.get(message.request)
         noted: list[Effect] = []
         if isinstance(operation, Write | Handover):
             noted = self._pulls.heard_round(sender, operation.key, message.round, placement)
@@ -331,6 +334,7 @@ class Node:
             return [Reply(client, Refused(request.request, STOPPING, retry=True))]
         if isinstance(request, DATA):
             deadline_ms = request.deadline_ms - event.waited_ms
+            self._pending.began_ms -= event.waited_ms
             return self._requests.admit(client, request, placement, now, deadline_ms=deadline_ms)
         if isinstance(request, DescribeCluster):
             return self._describe_cluster(client, request, placement)

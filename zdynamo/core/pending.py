@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 from zdynamo.core.events import Effect, Now, Reply, Send
+from zdynamo.core.pace import Pace
 from zdynamo.core.placement import Placement
 from zdynamo.core.tally import Tally
 from zdynamo.messages import (
@@ -50,6 +51,7 @@ class Operation(Protocol):
     due_ms: int
     size: int  # bytes sent to each replica asked
     answered: bool
+    began_ms: int  # set by `Pending.add`
     tally: Tally
 
     handler: "Handler"
@@ -72,8 +74,11 @@ class Handler(Protocol):
 class Pending:
     """The operations in progress, by number."""
 
-    def __init__(self, first_number: int) -> None:
+    def __init__(self, first_number: int, pace: Pace) -> None:
         self._number = first_number
+        self._pace = pace
+        self.now_ms = 0  # of this step
+        self.began_ms = 0  # what is added in this step has waited since then
         self._operations: dict[int, Operation] = {}
         self.get = self._operations.get
         self._next_due_ms: int | None = None
@@ -88,6 +93,7 @@ class Pending:
 
     def add(self, operation: Operation) -> None:
         self._operations[operation.number] = operation
+        operation.began_ms = self.began_ms
         self.unanswered += 1
         self.bytes_in_flight += operation.size
         for peer in operation.tally.waiting:
@@ -120,8 +126,13 @@ class Pending:
         if peer in operation.tally.waiting:
             self.bytes_to[peer] -= operation.size
 
+    def succeeded(self, operation: Operation) -> None:
+        """A client has the answer that it waited for; call once."""
+        self._pace.answered(self.now_ms - operation.began_ms, self.now_ms)
+        self.mark_answered(operation)
+
     def mark_answered(self, operation: Operation) -> None:
-        """The client has its answer; call once."""
+        """Nobody waits for an answer any more; call once."""
         operation.answered = True
         self.unanswered -= 1
         self.bytes_in_flight -= operation.size

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from zdynamo.core.aside import stretch
 from zdynamo.core.events import Effect, Noted, Now, Send
+from zdynamo.core.pace import RECORD_BYTES
 from zdynamo.core.pages import page_for
 from zdynamo.core.partitions import Doubt, Given
 from zdynamo.core.placement import Placement
@@ -28,7 +29,6 @@ PAGE_BYTES = 256 * 2**10
 ANSWER_MS = 5_000  # that a peer has for a page
 LINK_MS = 100  # after which it is looked again whether a peer has said Hello
 AGAIN_MS = 1_000  # after which a peer that did not give one is asked again
-RECORD_BYTES = 512  # that a record costs beside its bytes, where bytes are rationed
 ROUND_MAX = 2**53  # of a reaping round; nobody gets that far
 OLD_PARTITION = "an old copy of it was restored"
 
@@ -58,7 +58,7 @@ class Pulls:
         self._asked: _Asked | None = None
         self._quiet: dict[NodeId, int] = {}  # peers that are not asked until then
         self._request = 0
-        self._debt_bytes = 0  # pulled, and not yet paid for by a pause
+        self._pace = state.pace
         self._settled = 0  # since the last time that there was no doubt
         self._unproven = 0  # settled without proof, by this process
         self._told = 0  # of those
@@ -157,10 +157,6 @@ class Pulls:
         if doubt is not None and doubt.aside in ("", "moved"):
             self._state.rounds.raise_to(partition, message.round)
             effects += self._merge(sender, message, doubt, placement, now)
-        pause_ms = self._pause_ms()
-        if pause_ms:
-            self.next_due_ms = now.monotonic_ms + pause_ms
-            return effects
         return effects + self._go_on(placement, now)
 
     def notices(self, placement: Placement) -> Iterator[str]:
@@ -195,6 +191,10 @@ class Pulls:
                 return []
             self._hush(self._asked.peer, now)
             self._asked = None
+        pause_ms = self._pace.pause_ms(now.monotonic_ms) if self._queue else 0
+        if pause_ms:
+            self.next_due_ms = now.monotonic_ms + pause_ms
+            return []
         effects: list[Effect] = []
         for _ in range(len(self._queue)):
             partition = self._queue[0]
@@ -204,7 +204,7 @@ class Pulls:
                 doubt.aside = "dropping" if proven else "returning"
             if doubt.aside not in ("", "moved"):
                 self._move(partition, doubt, placement)
-                self.next_due_ms = now.monotonic_ms + self._pause_ms()
+                self.next_due_ms = now.monotonic_ms + self._pace.pause_ms(now.monotonic_ms)
                 return effects
             if proven is not None:
                 effects += self._settle(partition, doubt, placement)
@@ -248,7 +248,7 @@ class Pulls:
         refused = message.round + 1 < self._state.rounds.of(message.partition)
         skipped: list[bytes] = []
         for key, encoded in message.records if not refused else ():
-            self._debt_bytes += RECORD_BYTES + len(key) + len(encoded)
+            self._pace.spend(RECORD_BYTES + len(key) + len(encoded))
             if not self._is_next(key, message.partition, given, placement):
                 given.sure = False
                 continue
@@ -346,7 +346,7 @@ class Pulls:
         else:
             taken = aside.take(partition)
             for key, stored in taken:
-                self._debt_bytes += RECORD_BYTES + len(stored)
+                self._pace.spend(RECORD_BYTES + len(stored))
                 if stored and doubt.aside == "returning":
                     w = self._state.buckets.of_key(key).w
                     if not self._is_enough(partition, doubt, placement, w):
@@ -360,13 +360,6 @@ class Pulls:
 
     def _hush(self, peer: NodeId, now: Now) -> None:
         self._quiet[peer] = now.monotonic_ms + AGAIN_MS
-
-    def _pause_ms(self) -> int:
-        """How long to rest for what was pulled."""
-        rate = self._state.limits.pull_bytes_per_s
-        pause_ms = self._debt_bytes * 1000 // rate
-        self._debt_bytes -= pause_ms * rate // 1000
-        return pause_ms
 
     def _count(self) -> None:
         if self._queue or "partitions.unsettled" in self._counters:

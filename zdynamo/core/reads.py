@@ -166,7 +166,6 @@ class Reads:
     ) -> list[Effect]:
         operation.handler = self
         operation.placement = placement
-        operation.began_ms = now.monotonic_ms
         if not operation.everywhere:
             patience_ms = self._patience.timeout_ms(others, 0)
             operation.due_ms = min(operation.deadline_ms, now.monotonic_ms + patience_ms)
@@ -293,7 +292,7 @@ class Reads:
                 operation.unsettled += 1
 
     def _conclude(self, operation: Read, placement: Placement, now: Now) -> list[Effect]:
-        self._pending.mark_answered(operation)
+        self._pending.succeeded(operation)
         self._lingering += 1
         if operation.then is not None:
             self.drop(operation)

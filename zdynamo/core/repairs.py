@@ -33,7 +33,7 @@ class Answered(Protocol):
 class Repair:
     """A record that was sent, and has not been answered by all."""
 
-    __slots__ = ("answered", "bytes", "due_ms", "handler", "number", "size", "tally")
+    __slots__ = ("answered", "began_ms", "bytes", "due_ms", "handler", "number", "size", "tally")
 
     def __init__(self, number: int, due_ms: int, size: int, to: list[NodeId]) -> None:
         self.handler: Handler
@@ -42,6 +42,7 @@ class Repair:
         self.size = size
         self.bytes = size * len(to)
         self.answered = False
+        self.began_ms = 0
         self.tally = Tally(0, to)
 
 

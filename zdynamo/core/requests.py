@@ -61,7 +61,7 @@ class Requests:
         self._heard_round = heard_round
         self._limits = state.limits
         self._counters = state.counters
-        self.pending = Pending(first_number)
+        self.pending = Pending(first_number, state.pace)
         self._repairs = Repairs(state, self.pending)
         self._reads = Reads(state, self.pending, self._repairs)
         self._writes = Writes(state, self.pending)

@@ -20,7 +20,7 @@ class NodeLimits(Struct, frozen=True, kw_only=True):
     peer_bytes_max: int = 32 * 2**20
     deadline_ms_max: int = 60_000
     clock_skew_ms: int = 500
-    pull_bytes_per_s: int = 32 * 2**20
+    background_bytes_per_s: int = 32 * 2**20
     reap_interval_ms: int = 10_000
     hint_count_max: int = 1_000_000
     hint_bytes_max: int = 2**30

@@ -8,6 +8,7 @@ from zdynamo.core.buckets import Buckets
 from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Randomness
 from zdynamo.core.hints import Hints
+from zdynamo.core.pace import Pace
 from zdynamo.core.partitions import Partitions
 from zdynamo.core.patience import Patience
 from zdynamo.core.replica import Replica
@@ -39,6 +40,7 @@ class State:
         self.store = store
         self.limits = limits
         self.counters: defaultdict[str, int] = defaultdict(int)
+        self.pace = Pace(limits.background_bytes_per_s)
         self.dots = Dots(store, random.getrandbits(64))
         self.clock = HybridClock(limits.clock_skew_ms)
         self.rounds = Rounds(store)

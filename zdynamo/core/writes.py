@@ -245,7 +245,6 @@ class Writes:
         """`round`: the one that the record was read under, if not that of this node's copy."""
         operation.handler = self
         operation.size = size = len(encoded) + OPERATION_BYTES
-        operation.began_ms = now.monotonic_ms
         patience_ms = self._patience.timeout_ms(operation.owners, size)
         operation.due_ms = min(operation.deadline_ms, now.monotonic_ms + patience_ms)
         self._pending.add(operation)
@@ -318,7 +317,10 @@ class Writes:
         return self._answer(operation, OutcomeUnknown(operation.request, tally.needed, tally.got))
 
     def _answer(self, operation: Write, message: Done | OutcomeUnknown) -> list[Effect]:
-        self._pending.mark_answered(operation)
+        if isinstance(message, Done):
+            self._pending.succeeded(operation)
+        else:
+            self._pending.mark_answered(operation)
         self._pending.forget_if_over(operation)
         return [answer(operation.origin, message)]
 
