@@ -24,6 +24,12 @@ def partition_of_storage_key(key: bytes) -> int:
     return int.from_bytes(key[:PREFIX_BYTES], "big")
 
 
+def stretch(partition: int, after: bytes = b"") -> tuple[bytes, bytes]:
+    """The bounds of a partition's storage keys, from behind one of them on."""
+    start = after + b"\0" if after else partition.to_bytes(PREFIX_BYTES, "big")
+    return start, (partition + 1).to_bytes(PREFIX_BYTES, "big")
+
+
 def split_storage_key(key: bytes) -> tuple[int, bytes, bytes]:
     """Partition, bucket and key of a storage key. Raises: ValueError if it is none."""
     if len(key) <= PREFIX_BYTES or len(key) < PREFIX_BYTES + 1 + key[PREFIX_BYTES]:

@@ -8,10 +8,11 @@ nothing is no part of the old copy, and stays.
 from collections.abc import Mapping
 
 from zdynamo.core.dots import BIRTH_BYTES, Dots
-from zdynamo.core.record import decode_record
+from zdynamo.core.record import EMPTY, decode_record
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.core.tombstones import Tombstones
-from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
+from zdynamo.core.trees import Trees
+from zdynamo.partition import partition_of_storage_key, stretch
 
 KEY = OWN_KEYS + b"aside"  # and the storage key; an empty value: nothing was held there
 SLICE_RECORDS = 200  # moved in one step
@@ -21,10 +22,11 @@ SLICE_BYTES = 2**20
 class Aside:
     """Moves copies out of sight, and knows where that is going on."""
 
-    def __init__(self, store: Store, dots: Dots, tombstones: Tombstones) -> None:
+    def __init__(self, store: Store, dots: Dots, tombstones: Tombstones, trees: Trees) -> None:
         self._store = store
         self._dots = dots
         self._tombstones = tombstones
+        self._trees = trees
         self.moving: dict[int, bytes] = {}  # partition -> the storage key up to which all has been moved
 
     def clear(self, key: bytes) -> None:
@@ -72,6 +74,8 @@ class Aside:
         self._store.put(KEY + key, stored)
         self._store.delete(key)
         self._tombstones.forget(key)
+        encoded = stored[BIRTH_BYTES:]
+        self._trees.replaced(key, decode_record(encoded), encoded, EMPTY, b"")
 
     def _is_new(self, stored: bytes) -> bool:
         """Whether the copy has seen only what this process has minted."""
@@ -79,9 +83,3 @@ class Aside:
             return False
         clock, actor = decode_record(stored[BIRTH_BYTES:]).clock, self._dots.actor
         return all(dot[0] == actor for dot in clock.entries + clock.cloud)
-
-
-def stretch(partition: int, after: bytes = b"") -> tuple[bytes, bytes]:
-    """The bounds of a partition's storage keys, from behind one of them on."""
-    start = after + b"\0" if after else partition.to_bytes(PREFIX_BYTES, "big")
-    return start, (partition + 1).to_bytes(PREFIX_BYTES, "big")

@@ -175,9 +175,7 @@ class Node:
 
     def committed(self) -> None:
         """What the steps since the last call have staged is kept."""
-        self._state.dots.committed()
-        self._state.rounds.committed()
-        self._state.hints.committed()
+        self._state.committed()
         self._pulls.committed()
         self._requests.committed()
 

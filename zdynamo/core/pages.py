@@ -1,11 +1,10 @@
 """Giving a partition to a peer that pulls it, a page at a time."""
 
-from zdynamo.core.aside import stretch
 from zdynamo.core.dots import BIRTH_BYTES
 from zdynamo.core.placement import Placement
 from zdynamo.core.state import State
 from zdynamo.messages import Page, PullPage
-from zdynamo.partition import PREFIX_BYTES
+from zdynamo.partition import PREFIX_BYTES, stretch
 
 PAGE_BYTES_MAX = 2**20  # given at most, whatever is asked; one record may be larger
 PAGE_RECORDS_MAX = 400  # whoever asked merges them in one step

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from zdynamo.core.aside import stretch
 from zdynamo.core.events import Effect, Noted, Now, Send
 from zdynamo.core.pace import RECORD_BYTES
 from zdynamo.core.pages import page_for
@@ -23,7 +22,7 @@ from zdynamo.core.record import Clock, decode_record
 from zdynamo.core.session import OLD_FOLDER
 from zdynamo.core.state import State
 from zdynamo.messages import NodeId, Page, PullPage
-from zdynamo.partition import is_storage_key, partition_of_storage_key, split_storage_key
+from zdynamo.partition import is_storage_key, partition_of_storage_key, split_storage_key, stretch
 
 PAGE_BYTES = 256 * 2**10
 ANSWER_MS = 5_000  # that a peer has for a page

@@ -12,6 +12,7 @@ from zdynamo.core.record import EMPTY, Record, covers, decode_record, encode_rec
 from zdynamo.core.rounds import Rounds
 from zdynamo.core.store import Store
 from zdynamo.core.tombstones import Tombstones
+from zdynamo.core.trees import Trees
 from zdynamo.errors import Malformed
 from zdynamo.messages import Dot, ReplicaRefused
 
@@ -51,6 +52,7 @@ class Replica:
         rounds: Rounds,
         tombstones: Tombstones,
         aside: Aside,
+        trees: Trees,
         *,
         clock_skew_ms: int,
     ) -> None:
@@ -58,6 +60,7 @@ class Replica:
         self._aside = aside
         self._rounds = rounds
         self._tombstones = tombstones
+        self._trees = trees
         self._clock = clock
         self._clock_skew_ms = clock_skew_ms
 
@@ -77,18 +80,19 @@ class Replica:
         stored = self._store.get(key)
         return b"" if stored is None else stored[BIRTH_BYTES:]
 
-    def stage(self, key: bytes, birth: int, record: Record) -> bytes:
-        """The record, encoded."""
+    def stage(self, key: bytes, birth: int, record: Record, held: Copy) -> bytes:
+        """The record, encoded. `held`: the copy that it replaces."""
         encoded = encode_record(record)
         self._put(key, birth.to_bytes(BIRTH_BYTES, "big"), encoded, record)
+        self._trees.replaced(key, held.record, held.encoded, record, encoded)
         return encoded
 
     def drop(self, key: bytes) -> None:
         """Stage the end of a copy, and of its birth."""
-        if self._aside.moving:
-            self._aside.clear(key)
+        held = self.load(key)
         self._store.delete(key)
         self._tombstones.forget(key)
+        self._trees.replaced(key, held.record, held.encoded, EMPTY, b"")
 
     def merge(self, request: int, key: bytes, encoded: bytes, round: int, wall_ms: int) -> Merged:
         """Stage the merge of a record, read or minted under that round, with the copy here."""
@@ -97,7 +101,8 @@ class Replica:
         if self._aside.moving:
             self._aside.clear(key)
         stored = self._store.get(key)
-        if stored is not None and stored[BIRTH_BYTES:] == encoded:
+        was = b"" if stored is None else stored[BIRTH_BYTES:]
+        if was == encoded and stored is not None:
             return MERGED
         try:
             record = decode_record(encoded)
@@ -107,13 +112,16 @@ class Replica:
             if wall_ms_of(sibling.time) > wall_ms + self._clock_skew_ms:
                 return Merged(ReplicaRefused(request, "clock skew"))
             self._clock.saw(sibling.time)
-        held = EMPTY if stored is None else decode_record(stored[BIRTH_BYTES:])
+        held = EMPTY if stored is None else decode_record(was)
         merged = merge(held, record)
         if merged is record:  # the usual case: it has seen all that is held here
             self._put(key, UNBORN if stored is None else stored[:BIRTH_BYTES], encoded, record)
+            self._trees.replaced(key, held, was, record, encoded)
             return MERGED if len(record.siblings) < 2 else Merged(None, (), held, record)
         if merged is not held:
-            self._put(key, UNBORN if stored is None else stored[:BIRTH_BYTES], encode_record(merged), merged)
+            encoded = encode_record(merged)
+            self._put(key, UNBORN if stored is None else stored[:BIRTH_BYTES], encoded, merged)
+            self._trees.replaced(key, held, was, merged, encoded)
         beyond = [sibling for sibling in merged.siblings if not covers(record.clock, sibling.dot)]
         if any(is_later(held, new) for held in beyond for new in record.siblings):
             beyond = []
@@ -123,7 +131,7 @@ class Replica:
     def take_back(self, key: bytes, stored: bytes) -> None:
         """Stage the merge of a copy that was set aside, as it was stored."""
         held = self.load(key)
-        self.stage(key, held.birth, merge(held.record, decode_record(stored[BIRTH_BYTES:])))
+        self.stage(key, held.birth, merge(held.record, decode_record(stored[BIRTH_BYTES:])), held)
 
     def _put(self, key: bytes, birth: bytes, encoded: bytes, record: Record) -> None:
         self._store.put(key, birth + encoded)

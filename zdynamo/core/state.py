@@ -17,6 +17,7 @@ from zdynamo.core.session import Session
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import Store
 from zdynamo.core.tombstones import Tombstones
+from zdynamo.core.trees import Trees
 from zdynamo.messages import Bucket
 
 
@@ -46,14 +47,22 @@ class State:
         self.rounds = Rounds(store)
         self.tombstones = Tombstones(store)
         self.partitions = Partitions(store, doubt=self.session.doubt)
-        self.aside = Aside(store, self.dots, self.tombstones)
+        self.trees = Trees(store)
+        self.aside = Aside(store, self.dots, self.tombstones, self.trees)
         self.aside.reload(self.partitions.moving)
         self.replica = Replica(
-            store, self.clock, self.rounds, self.tombstones, self.aside, clock_skew_ms=limits.clock_skew_ms
+            store, self.clock, self.rounds, self.tombstones, self.aside, self.trees, clock_skew_ms=limits.clock_skew_ms
         )
         self.hints = Hints(store, count_max=limits.hint_count_max, bytes_max=limits.hint_bytes_max)
         self.patience = Patience(limits.replica_timeout_ms)
         self.buckets = Buckets(buckets, limits)
+
+    def committed(self) -> None:
+        """What was staged is kept."""
+        self.dots.committed()
+        self.rounds.committed()
+        self.hints.committed()
+        self.trees.committed()
 
     def discarded(self) -> None:
         """What was staged since the last commit is gone."""
@@ -61,5 +70,6 @@ class State:
         self.rounds.discarded()
         self.session.discarded()
         self.hints.discarded()
+        self.trees.discarded()
         self.partitions.reload()
         self.aside.reload(self.partitions.moving)

@@ -99,7 +99,7 @@ class Writes:
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
-        encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record))
+        encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record), copy)
         self._staged.append(operation)
         return self._send(operation, encoded, placement, now, round)
 
@@ -237,7 +237,7 @@ class Writes:
         operation.siblings = len(record.siblings)
         operation.context = context_after(record, sibling, seen)
         self._staged.append(operation)
-        return self._replica.stage(operation.key, dot[1], record)
+        return self._replica.stage(operation.key, dot[1], record, copy)
 
     def _send(
         self, operation: Write, encoded: bytes, placement: Placement, now: Now, round: int | None = None
