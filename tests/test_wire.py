@@ -55,9 +55,12 @@ from zdynamo.messages import (
     OutcomeUnknown,
     Overloaded,
     Page,
+    PathLost,
     PeerMessage,
     Ping,
     Pong,
+    Probe,
+    Probed,
     PullPage,
     Put,
     QuorumNotMet,
@@ -217,10 +220,16 @@ PEER: dict[PeerMessage, str] = {
     HandOver(
         85, 5000, (1, 2), 3, b"\x00\x01\x07defaultkey", b"record"
     ): "971a55cd138892010203c40d00010764656661756c746b6579c4067265636f7264",
+    Probe(84, "0123456789abcdef", 300): "941b54b030313233343536373839616263646566cd012c",
+    Probed(84, "0123456789abcdef", False, True): "951c54b030313233343536373839616263646566c2c3",
+    PathLost("0123456789abcdef", "timeouts"): "931db030313233343536373839616263646566a874696d656f757473",
 }
 GOSSIP: dict[Gossip, str] = {
-    Heartbeat("cl", "0123456789abcdef", 3, "fedcba9876543210", 17, 2**64 - 1, 0, 99): (
-        "9900a2636cb03031323334353637383961626364656603b06665646362613938373635343332313011cfffffffffffffffff0063"
+    Heartbeat(
+        "cl", "0123456789abcdef", 3, "fedcba9876543210", 17, 2**64 - 1, 0, 99, 5, (("fedcba9876543210", 4),), 640
+    ): (
+        "9c00a2636cb03031323334353637383961626364656603b06665646362613938373635343332313011cfffffffffffffffff"
+        "0063059192b06665646362613938373635343332313004cd0280"
     ),
     Rumor("cl", "0123456789abcdef", (MEMBER,), LAYOUT): (
         "9501a2636cb030313233343536373839616263646566919ab03031323334353637383961626364656607a66e61c3af766503"
@@ -276,6 +285,14 @@ def test_a_gossip_message_has_the_bytes_it_always_had(message: Gossip, frozen: s
     assert codec.decode_gossip(bytes.fromhex(frozen)) == message
 
 
+def test_a_heartbeat_of_a_node_that_knows_nothing_of_suspicions_is_read() -> None:
+    frozen = "9900a2636cb03031323334353637383961626364656603b06665646362613938373635343332313011cfffffffffffffffff0063"
+
+    heartbeat = codec.decode_gossip(bytes.fromhex(frozen))
+
+    assert heartbeat == Heartbeat("cl", "0123456789abcdef", 3, "fedcba9876543210", 17, 2**64 - 1, 0, 99)
+
+
 def test_a_frame_has_the_bytes_it_always_had() -> None:
     assert codec.encode(FRAME).hex() == FRAME_HEX
     assert codec.decode_frame(bytes.fromhex(FRAME_HEX)) == FRAME
@@ -310,7 +327,7 @@ def test_tags_never_change() -> None:
             "Forwarded": 7, "StoreReplica": 8, "ReplicaStored": 9, "FetchReplica": 10, "ReplicaFetched": 11,
             "ReplicaRefused": 12, "PullPage": 13, "Page": 14, "ReapAsk": 15, "ReapHeld": 16, "BeginRound": 17,
             "RoundBegun": 18, "Reap": 19, "Reaped": 20, "ListReplica": 21, "ReplicaListed": 22, "Inspect": 23,
-            "Inspected": 24, "HoldReplica": 25, "HandOver": 26,
+            "Inspected": 24, "HoldReplica": 25, "HandOver": 26, "Probe": 27, "Probed": 28, "PathLost": 29,
         },
     }  # fmt: skip
     assert [kind.__struct_config__.tag for kind in (Heartbeat, Rumor)] == [0, 1]

@@ -138,7 +138,8 @@ class MembershipSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         int,
         _option(
             "Milliseconds between heartbeats. Silence is judged against the rhythm actually seen. Lower: faster "
-            "detection; cost: one message of about 100 bytes to each member.",
+            "detection of nodes that hang; cost: one message of about 100 bytes to each member. (A process that is "
+            "killed is noticed by its closed connections.)",
             ge=10,
         ),
     ] = 200
@@ -152,7 +153,13 @@ class MembershipSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = 8.0
     probe_timeout_ms: Annotated[
-        int, _option("Milliseconds that a suspect has to answer a ping before it is called down.", ge=10)
+        int,
+        _option(
+            "Milliseconds that a suspect has to answer a ping before it is called down, if three others miss it too; "
+            "up to three times as long if nobody does, half as long if its connection is closed. Lower: faster "
+            "detection; cost: nodes that are only busy are called down.",
+            ge=10,
+        ),
     ] = 600
     exchange_ms: Annotated[
         int,

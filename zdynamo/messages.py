@@ -66,7 +66,7 @@ class Constants(Struct, array_like=True, frozen=True):
     founder: NodeId  # the member that decides on the first layout
 
 
-MemberState = Literal["alive", "suspect", "down"]
+MemberState = Literal["alive", "suspect", "unreachable", "down"]  # unreachable: others reach it, this node does not
 
 
 class MemberView(Struct, array_like=True, frozen=True):
@@ -602,6 +602,30 @@ class HandOver(Struct, array_like=True, tag=26, frozen=True):
     record: bytes
 
 
+class Probe(Struct, array_like=True, tag=27, frozen=True):
+    """Can you reach this member? I cannot."""
+
+    number: int
+    target: NodeId
+    wait_ms: int  # for its answer to your ping
+
+
+class Probed(Struct, array_like=True, tag=28, frozen=True):
+    """Whether the sender has had an answer to a ping in that time."""
+
+    number: int
+    target: NodeId
+    reached: bool
+    stalled: bool  # the sender has just stood still itself: that it was not reached says little
+
+
+class PathLost(Struct, array_like=True, tag=29, frozen=True):
+    """What the process thread tells its own router: data does not get through to this member."""
+
+    member: NodeId
+    cause: Literal["lost", "timeouts"]  # its connection is closed; requests to it time out
+
+
 PeerMessage = (
     Hello
     | Refusal
@@ -630,6 +654,9 @@ PeerMessage = (
     | Inspected
     | HoldReplica
     | HandOver
+    | Probe
+    | Probed
+    | PathLost
 )
 
 
@@ -655,6 +682,9 @@ class Heartbeat(Struct, array_like=True, tag=0, frozen=True):
     table_digest: int
     layout_digest: int  # 0: none yet
     buckets_digest: int = 0  # of the bucket table
+    incarnation: int = 0  # raised by the sender's process each time it hears that it is suspected
+    suspects: tuple[tuple[NodeId, int], ...] = ()  # whom the sender suspects, with the incarnation it knows of them
+    stalled_ms: int = 0  # for which the sender has stood still in the last second
 
 
 class Rumor(Struct, array_like=True, tag=1, frozen=True):

@@ -43,6 +43,16 @@ def test_an_operator_is_told_who_is_down() -> None:
     assert notices(LoneNode(view(down="cb"))) == ("down: b, c",)
 
 
+def test_an_operator_is_told_of_links_that_are_cut_from_here() -> None:
+    seen = view(down="b")
+    cut = tuple(replace(each, state="unreachable") if each.record.id == "c" else each for each in seen.members)
+
+    assert notices(LoneNode(replace(seen, members=cut))) == (
+        "down: b",
+        "unreachable from here, though others reach it: c (check the links)",
+    )
+
+
 def test_an_operator_is_told_that_there_are_fewer_copies_than_there_should_be() -> None:
     node = LoneNode(view(others="b", layout="ab"))
 

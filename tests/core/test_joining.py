@@ -119,7 +119,7 @@ def test_a_member_at_this_address_that_is_down_is_replaced() -> None:
     assert joining("b:1").decide(seen, 100) == Joined(seen.members[0].record)
 
 
-@pytest.mark.parametrize("state", ["alive", "suspect"])
+@pytest.mark.parametrize("state", ["alive", "suspect", "unreachable"])
 def test_a_member_at_this_address_that_is_not_down_is_waited_for_and_then_the_node_is_refused(
     state: MemberState,
 ) -> None:

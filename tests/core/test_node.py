@@ -7,7 +7,7 @@ import pytest
 from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
 from zdynamo import codec
-from zdynamo.core.events import FromClient, FromPeer, News, Noted, Now, Reply, Send, Tick, ViewChanged
+from zdynamo.core.events import FromClient, FromPeer, News, Noted, Now, PeerUnreachable, Reply, Send, Tick, ViewChanged
 from zdynamo.core.node import Node
 from zdynamo.core.settings import NodeLimits
 from zdynamo.errors import Malformed
@@ -21,8 +21,11 @@ from zdynamo.messages import (
     Get,
     LayoutWanted,
     NodeDescription,
+    PathLost,
     Ping,
     Pong,
+    Probe,
+    Probed,
     Put,
     Refusal,
     Refused,
@@ -45,11 +48,34 @@ def test_a_ping_is_answered_at_once() -> None:
 
 
 def test_membership_messages_go_to_the_router_with_their_sender() -> None:
-    messages = [Pong(1), Table((), None, answer=True), LayoutWanted()]
+    messages = [
+        Pong(1), Table((), None, answer=True), LayoutWanted(), Probe(2, "c", 300), Probed(2, "c", True, False),
+    ]  # fmt: skip
 
     effects = LoneNode().hears("b", *messages)
 
     assert effects == [News(CLUSTER, "b", message) for message in messages]
+
+
+def test_a_lost_connection_is_told_to_the_router() -> None:
+    effects = LoneNode().step(PeerUnreachable("b"))
+
+    assert effects == [News(CLUSTER, "a", PathLost("b", "lost"))]
+
+
+def test_a_full_queue_accuses_nobody() -> None:
+    assert LoneNode().step(PeerUnreachable("b", full=True)) == []
+
+
+def test_a_connection_of_nobody_that_is_known_is_no_news() -> None:
+    early = Node(store=MemoryStore(), limits=NodeLimits(), random=Random(1), now=Now(0, 0))
+
+    assert early.step(PeerUnreachable("b"), Now(0, 0)) == []
+    assert LoneNode().step(PeerUnreachable("x")) == []
+
+
+def test_a_peer_cannot_say_for_us_that_a_path_is_lost() -> None:
+    assert LoneNode().hears("b", PathLost("c", "lost")) == []
 
 
 def test_a_refusal_is_noted_with_its_reason() -> None:

@@ -40,7 +40,7 @@ def test_a_node_that_its_seed_has_let_in_outlives_that_another_cluster_takes_the
     membership.step(SeedAnswered("seed:client", Topology(REQUEST, "ours", "seed", CONSTANTS, (view,), None, (), 1, 1)),
                     Now(100, 100))  # fmt: skip
 
-    effects = membership.step(FOREIGN, Now(2_000, 2_000))
+    effects = membership.step(FOREIGN, Now(1_000, 1_000))
 
     fields: dict[str, object] = {"seed": "seed:client", "reason": "this node is of cluster theirs"}
     assert effects == [Noted("cluster.refused", fields, "warning")]

@@ -73,7 +73,7 @@ class Routes:
         return [
             link
             for link in self._links.values()
-            if not link.opened and (link.bootstrap or link.member in ("alive", "suspect"))
+            if not link.opened and (link.bootstrap or link.member in ("alive", "suspect", "unreachable"))
         ]
 
     def pick(self, request: ClientRequest, tried: Collection[Link]) -> Link | None:

@@ -65,6 +65,9 @@ def notices(placement: Placement) -> tuple[str, ...]:
     down = [member.record.name for member in view.members if member.state == "down"]
     if down:
         found.append(f"down: {', '.join(sorted(down))}")
+    cut = [member.record.name for member in view.members if member.state == "unreachable"]
+    if cut:
+        found.append(f"unreachable from here, though others reach it: {', '.join(sorted(cut))} (check the links)")
     if view.buckets_differ:
         others = ", ".join(sorted(placement.name_of(node) for node in view.buckets_differ))
         found.append(f"bucket tables differ: {others} (compare [buckets] in their configuration)")

@@ -28,7 +28,7 @@ from zdynamo.core.membership_events import (
     SeedAnswered,
     Ticked,
 )
-from zdynamo.core.opinions import Opinions
+from zdynamo.core.opinions import Findings, Opinions, Sign
 from zdynamo.core.settings import Rhythms
 from zdynamo.core.table import MemberTable, is_sound
 from zdynamo.messages import (
@@ -40,8 +40,7 @@ from zdynamo.messages import (
     LayoutWanted,
     MemberRecord,
     NodeId,
-    Ping,
-    Pong,
+    PathLost,
     Refused,
     Rumor,
     Table,
@@ -49,8 +48,10 @@ from zdynamo.messages import (
     View,
 )
 
-TICK_MS = 50
-PAUSE_MS = 1000  # between two ticks: this node itself stood still
+JOINING_MS = 50  # between two ticks while there is no cluster
+LOOK_MS = 250  # between two ticks at most: a node that stood still notices all but so much of it
+PAUSE_MS = 1000  # that this node itself stood still, to say so; it takes account of less
+BEAT_APART_MS = 50  # between two heartbeats, however much there is to say
 STARTING_MS = 10_000  # after its start a node that was started wrongly still fails
 EXCHANGE_AGAIN_MS = 200  # with one member whose digest differs
 TWIN_SIGHTINGS = 2  # of our own record, raised by one other process: the first may be from before our restart
@@ -76,14 +77,16 @@ class Membership:
         self._took_over = kept.took_over
         self._old_copy = kept.old_copy
         self._joining = Joining(profile, rhythms, now.monotonic_ms)
-        self._opinions = Opinions(rhythms)
+        self._opinions = Opinions(rhythms, random, now.monotonic_ms)
         self._bucket_tables = BucketTables(profile.buckets_digest)
         self._exchanged_at_ms: dict[NodeId, int] = {}
         self._view_number = 0
         self._sequence = 0
         self._twin_boot = ""  # of the process that was last seen to use this node's id
         self._twin_sightings = 0
-        self._ticked_at_ms = now.monotonic_ms
+        self._told_suspects: set[NodeId] = set()  # by the last heartbeat
+        self._ticked_at_ms = self._stepped_at_ms = now.monotonic_ms
+        self._beat_at_ms = now.monotonic_ms - BEAT_APART_MS
         self._heartbeat_due_ms = now.monotonic_ms
         self._exchange_due_ms = now.monotonic_ms + rhythms.exchange_ms
 
@@ -97,19 +100,23 @@ class Membership:
         return self._publish_me(known.version if known else 0, now) + asked
 
     def step(self, event: MembershipEvent, now: Now) -> list[MembershipEffect]:
+        late = self._woken(now)
         match event:
             case Ticked():
-                return self._tick(now)
+                return late + self._tick(now)
             case Gossiped(message):
-                return self._gossiped(message, now)
+                return late + self._gossiped(message, now)
             case Heard(cluster, sender, message):
-                return self._heard(cluster, sender, message, now)
+                return late + self._heard(cluster, sender, message, now)
             case SeedAnswered(address, answer):
-                return self._seed_answered(address, answer, now)
+                return late + self._seed_answered(address, answer, now)
 
     @property
     def next_due_ms(self) -> int:
-        return self._ticked_at_ms + TICK_MS
+        """When the next Ticked is wanted, monotonic. A step that comes much later means that this node stood still."""
+        if not self._cluster:
+            return self._ticked_at_ms + JOINING_MS
+        return min(self._heartbeat_due_ms, self._opinions.next_due_ms, self._ticked_at_ms + LOOK_MS)
 
     def view(self, now: Now) -> View:
         me = self._table.get(self._id)
@@ -193,8 +200,11 @@ class Membership:
             return self._merge(message.members, message.layout, now)
         if message.id not in self._opinions:
             return []
-        self._opinions.heartbeat(message.id, now.monotonic_ms)
-        effects = self._compare_buckets(message, now)
+        record = self._table.get(message.id)
+        assert record is not None
+        accused, pings = self._opinions.heartbeat(message, record, self._id, now.monotonic_ms)
+        effects: list[MembershipEffect] = [*(self._beat(now) if accused else ()), *pings]
+        effects += self._compare_buckets(message, now)
         layout_digest = self._layout.digest if self._layout else 0
         if message.table_digest != self._table.digest or message.layout_digest != layout_digest:
             effects += self._exchange(message.id, now)
@@ -210,8 +220,8 @@ class Membership:
     def _heard(self, cluster: str, sender: NodeId, message: object, now: Now) -> list[MembershipEffect]:
         if cluster != self._cluster or not self._cluster:
             return self._heard_stranger(cluster, message)
-        if isinstance(message, Pong):
-            return self._pong(sender, now)
+        if isinstance(message, Sign):
+            return self._heard_sign(sender, message, now)
         if isinstance(message, Hello):
             return self._merge([message.member], None, now)
         if isinstance(message, Table):
@@ -282,19 +292,26 @@ class Membership:
 
     # Liveness
 
+    def _woken(self, now: Now) -> list[MembershipEffect]:
+        """Before anything that has waited meanwhile is taken for late."""
+        late_ms = now.monotonic_ms - max(self.next_due_ms, self._stepped_at_ms)
+        self._stepped_at_ms = now.monotonic_ms
+        stalled_ms = self._opinions.health.woken(late_ms, now.monotonic_ms)
+        if not stalled_ms:
+            return []
+        self._opinions.stood_still(stalled_ms)
+        return [Noted("node.paused", {"gap_ms": stalled_ms}, "warning")] if stalled_ms >= PAUSE_MS else []
+
     def _tick(self, now: Now) -> list[MembershipEffect]:
-        gap_ms = now.monotonic_ms - self._ticked_at_ms
         self._ticked_at_ms = now.monotonic_ms
-        effects: list[MembershipEffect] = []
-        if gap_ms >= PAUSE_MS:
-            effects.append(Noted("node.paused", {"gap_ms": gap_ms}, "warning"))
-            self._opinions.paused(gap_ms)
         if not self._cluster:
             if self._joining.may_found(now.monotonic_ms):
-                return effects + self._found(now)
-            return effects + self._joining.ask(now.monotonic_ms)
-        effects += self._beat(now)
-        effects += self._look(now)
+                return self._found(now)
+            return self._joining.ask(now.monotonic_ms)
+        effects = self._shown(self._opinions.look(self._others(), now.monotonic_ms), now)
+        suspects = {node for node, _ in self._opinions.suspected}
+        if now.monotonic_ms >= self._heartbeat_due_ms or suspects - self._told_suspects:
+            effects += self._beat(now)
         effects += self._bucket_tables.remind(self._table.members, now.monotonic_ms)
         if now.monotonic_ms >= self._exchange_due_ms:
             self._exchange_due_ms = now.monotonic_ms + self._rhythms.exchange_ms
@@ -306,44 +323,41 @@ class Membership:
         return effects
 
     def _beat(self, now: Now) -> list[MembershipEffect]:
-        if now.monotonic_ms < self._heartbeat_due_ms:
+        if now.monotonic_ms - self._beat_at_ms < BEAT_APART_MS:
+            self._heartbeat_due_ms = min(self._heartbeat_due_ms, self._beat_at_ms + BEAT_APART_MS)
             return []
+        self._beat_at_ms = now.monotonic_ms
         self._heartbeat_due_ms = now.monotonic_ms + self._rhythms.heartbeat_ms
         self._sequence += 1
-        layout_digest = self._layout.digest if self._layout else 0
+        opinions, layout_digest = self._opinions, self._layout.digest if self._layout else 0
+        self._told_suspects = {node for node, _ in opinions.suspected}
         heartbeat = Heartbeat(
             self._cluster, self._id, self._epoch, self.boot, self._sequence, self._table.digest, layout_digest,
-            self._profile.buckets_digest,
+            self._profile.buckets_digest, opinions.incarnation, opinions.suspected,
+            opinions.health.stalled_ms(now.monotonic_ms),
         )  # fmt: skip
         return [Publish(heartbeat)]
 
-    def _look(self, now: Now) -> list[MembershipEffect]:
-        effects: list[MembershipEffect] = []
-        changed = False
-        for record in self._others():
-            ping, noted = self._opinions.look(record, now.monotonic_ms)
-            if ping:
-                self._sequence += 1
-                effects.append(Mail(record.id, Ping(self._sequence)))
-            if noted:
-                changed = True
-                effects.append(noted)
-        return [*effects, self._new_view(now)] if changed else effects
-
-    def _pong(self, sender: NodeId, now: Now) -> list[MembershipEffect]:
-        record = self._table.get(sender)
-        if record is None or sender not in self._opinions:
+    def _heard_sign(self, sender: NodeId, message: Sign, now: Now) -> list[MembershipEffect]:
+        if isinstance(message, PathLost) and sender != self._id:
             return []
-        noted = self._opinions.pong(record, now.monotonic_ms)
-        return [noted, self._new_view(now)] if noted else []
+        record = self._table.get(message.member if isinstance(message, PathLost) else sender)
+        if record is None or record.id not in self._opinions:
+            return []
+        return self._shown(self._opinions.heard(record, message, now.monotonic_ms), now)
+
+    def _shown(self, findings: Findings, now: Now) -> list[MembershipEffect]:
+        """The view goes ahead of the mail: whom to greet depends on it."""
+        return [*findings.notes, *([self._new_view(now)] if findings.notes else ()), *findings.mails]
 
     # Changes
 
     def _changed(self, news: list[MemberRecord], now: Now) -> list[MembershipEffect]:
         """Keep, tell and show a change of the table or the layout."""
-        effects: list[MembershipEffect] = [
-            self._opinions.follow(record, now.monotonic_ms) for record in news if record.id != self._id
-        ]
+        effects: list[MembershipEffect] = []
+        for record in news:
+            if record.id != self._id:
+                effects += self._opinions.follow(record, now.monotonic_ms)
         if self._constants and self._constants.min_members > 1:  # nothing else to wait for: no need of data
             effects += self._first_layout()
         rumor = Rumor(self._cluster, self._id, tuple(news), self._layout)

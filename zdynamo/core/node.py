@@ -25,6 +25,7 @@ from zdynamo.core.events import (
     Tick,
     ViewChanged,
 )
+from zdynamo.core.evidence import path_lost
 from zdynamo.core.explains import Explains
 from zdynamo.core.handoff import Handoff, Handover
 from zdynamo.core.links import Links
@@ -63,6 +64,8 @@ from zdynamo.messages import (
     PeerMessage,
     Ping,
     Pong,
+    Probe,
+    Probed,
     PullPage,
     Put,
     Reap,
@@ -83,6 +86,7 @@ from zdynamo.partition import is_storage_key
 
 STOPPING = "this node is stopping: ask another"
 DATA = (Put, Get, Delete)
+TO_ROUTER = (Pong, Table, LayoutWanted, Probe, Probed)  # never PathLost: only this node can know that
 REAPING = (ReapAsk, ReapHeld, BeginRound, RoundBegun, Reap, Reaped)
 
 
@@ -243,9 +247,11 @@ class Node:
         self.counters["peers.unreachable"] += 1
         if self._placement is None:
             return []
+        told: list[Effect] = []
         if not event.full:
             self._state.patience.lost.add(event.peer)
-        return self._requests.missing(event.peer, self._placement, now, gone=not event.full)
+            told = path_lost(self._placement, event.peer, "lost")
+        return told + self._requests.missing(event.peer, self._placement, now, gone=not event.full)
 
     def _tick(self, event: Tick, now: Now) -> list[Effect]:
         placement = self._placement
@@ -274,7 +280,7 @@ class Node:
             handler = self._handlers.get(type(message))
             if handler is not None:
                 effects += handler(frame.sender, message, placement, now)
-            elif isinstance(message, Pong | Table | LayoutWanted):
+            elif isinstance(message, TO_ROUTER):
                 effects.append(News(frame.cluster, frame.sender, message))
             elif isinstance(message, Refusal):
                 effects.append(Noted("peer.refused_us", {"sender": frame.sender, "reason": message.reason}, "warning"))

@@ -6,6 +6,8 @@ from zdynamo.core.ring import ring_of
 from zdynamo.messages import MemberView, NodeId, View
 from zdynamo.partition import partition_of_storage_key
 
+NOT_THERE = ("down", "unreachable")  # whether or not others reach it: this node does not
+
 
 class Placement:
     """A view with its ring worked out; immutable."""
@@ -15,7 +17,7 @@ class Placement:
         self.me = view.me.id
         self.partitions = view.constants.partitions
         self.members: dict[NodeId, MemberView] = {member.record.id: member for member in view.members}
-        self.down = frozenset(member.record.id for member in view.members if member.state == "down")
+        self.down = frozenset(member.record.id for member in view.members if member.state in NOT_THERE)
         self.suspects = frozenset(member.record.id for member in view.members if member.state == "suspect")
         layout = view.layout
         self._ring = ring_of(layout, view.constants.partitions, view.constants.n) if layout else None

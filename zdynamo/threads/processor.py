@@ -28,7 +28,7 @@ from zdynamo.core.membership_events import Heard
 from zdynamo.core.node import Node
 from zdynamo.core.store import Store
 from zdynamo.errors import Malformed, StoreFailed, StoreFull
-from zdynamo.messages import ClientAnswer, Frame, Hello, NodeId, PeerMessage, Ping, Pong, Table, View
+from zdynamo.messages import ClientAnswer, Frame, Hello, NodeId, PeerMessage, Ping, Pong, Probe, Probed, Table, View
 from zdynamo.threads import router, sender
 from zdynamo.threads.channel import Socket, offer, waiting
 from zdynamo.threads.clock import now
@@ -42,7 +42,7 @@ DRAIN_MS = 800  # that requests in progress have when the node stops
 LOOK_MS = 100  # between two looks at the sockets at most: a process that was stopped meanwhile notices it
 LATE_MS = 20  # that a look may be late without meaning that
 STOP, END = b"stop", b"end"
-CONTROL = (Hello, Ping, Pong, Table)
+CONTROL = (Hello, Ping, Pong, Probe, Probed, Table)
 
 
 class Processor:

@@ -9,8 +9,8 @@ from zdynamo.messages import NodeId
 from zdynamo.threads.channel import Context, Socket, border, connect, offer, waiting
 from zdynamo.threads.clock import now
 
-PEERS, FRAMES, STRANGER = b"p", b"f", b"s"
-FULL, LOST = b"full", b"lost"
+PEERS, FRAMES, STRANGER = b"p", b"f", b"s"  # on the outbox
+FULL, LOST = b"full", b"lost"  # as evidence: the queue to a peer has no room, its connection is gone
 STRANGERS_MAX = 8  # connections to strangers at a time; the oldest makes room
 STRANGER_MS = 2_000  # that a message to a stranger has to get through
 ROUNDS_MAX = 256
