@@ -67,6 +67,7 @@ def test_a_killed_node_is_called_down_by_both_others(nodes: Nodes) -> None:
     took = wait_until(lambda: all(states_at(node).get("c") == "down" for node in (first, second)))
 
     assert took < DOWN_WITHIN_SECONDS
+    assert all('"cause": "lost", "event": "member.suspected"' in node.log.read_text() for node in (first, second))
 
 
 def test_a_node_that_restarts_with_its_folder_is_the_same_member(nodes: Nodes) -> None:

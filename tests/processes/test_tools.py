@@ -5,11 +5,12 @@ from pathlib import Path
 
 import bookkeeping
 import chaos
+import detection
 import pytest
 from chaos_ledger import Book
 from flood_garbage import Garbage
 from flood_overload import OverloadPlan, overload
-from killable import Killable
+from killable import Child, Killable
 
 from zdynamo.core.context import encode_context
 from zdynamo.core.record import Clock
@@ -46,6 +47,38 @@ def test_a_cluster_that_is_offered_four_times_what_it_can_serve_says_so_and_reco
 
     assert verdict.problems == []
     assert verdict.answers["Overloaded"] > 0 and verdict.answers["Done"] > 0
+
+
+def test_kills_are_noticed_in_time(tmp_path: Path) -> None:
+    verdict = detection.run(detection.Plan(kills=3, nodes=4), tmp_path)
+
+    assert len(verdict.detected_s) == 3
+    assert verdict.accusations == []
+
+
+def test_a_pause_of_half_a_second_accuses_nobody(tmp_path: Path) -> None:
+    verdict = detection.run(detection.Plan(minutes=0.12, nodes=3, pauses=True), tmp_path)
+
+    assert (verdict.pauses, verdict.accusations) == (1, [])
+
+
+def test_only_the_dead_may_be_called_down(tmp_path: Path) -> None:
+    said = [("10", "member.suspected", "b"), ("11", "member.down", "b"), ("12", "member.down", "c"),
+            ("13", "node.paused", ""), ("14", "member.unreachable", "b"), ("59", "member.down", "c")]  # fmt: skip
+    lines = [f'{{"timestamp": "2026-01-01T00:00:{at}Z", "event": "{event}", "member": "{member}"}}\n'
+             for at, event, member in said]  # fmt: skip
+    node, deaths = Child("a", 1, tmp_path), detection.Deaths()
+    node.log.write_text("no JSON\n" + "".join(lines))
+    second = detection.seconds_of("2026-01-01T00:00:00Z")
+    deaths.spans.append(("b", second + 10, second + 13))
+    verdict = detection.Verdict(seed=1, nodes=3, busy=False)
+
+    detection.read_log(node, second, second + 30, deaths, verdict)
+
+    assert verdict.accusations == [
+        "2026-01-01T00:00:12Z a: member.down c", "2026-01-01T00:00:14Z a: member.unreachable b",
+    ]  # fmt: skip
+    assert (verdict.stalls, verdict.suspicions) == (1, 0)
 
 
 def context(*entries: tuple[int, int, int]) -> bytes:
