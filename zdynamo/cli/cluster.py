@@ -74,7 +74,7 @@ class LocalCluster:
         self.children = [Child(name, port + PORTS_PER_NODE * at, folder) for at, name in enumerate(names)]
         self._memory = memory
         self._flags = list(flags)
-        self._min_members = min(3, nodes)
+        self._min_members = nodes  # who joins after the first data would own nothing
 
     def __enter__(self) -> "LocalCluster":
         return self

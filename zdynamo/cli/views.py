@@ -19,7 +19,8 @@ def members(
 ) -> None:
     """List the members, and who of them is alive.
 
-    PHI says how suspicious the silence of a member is; OWNS, of how many partitions it has a copy.
+    STATE is the opinion of the node asked; unreachable: others reach the member, that node does not. PHI says how
+    suspicious the silence of a member is; OWNS, of how many partitions it has a copy.
 
     Example: zdynamo members --node 127.0.0.1:7400
     """
