@@ -51,9 +51,7 @@ class Liveness:
         self.boot = boot
         self.incarnation = 0  # raised by the member's process when it hears that it is suspected
         self.stalled_ms = 0  # for which it has recently stood still, as it says
-        self._proof = (
-            0  # the lowest number of a ping whose answer proves that it is there: it was sent after the last one
-        )
+        self._proof = 0  # the lowest number of a ping whose answer counts: one that was sent after the last suspicion
         self.suspicion: Suspicion | None = Suspicion("new", now_ms)  # exactly while it is suspect
         self.inquiry: Inquiry | None = None
         self.state: MemberState = "suspect"  # until it answers its first ping
