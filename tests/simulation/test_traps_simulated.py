@@ -187,12 +187,13 @@ def test_a_retried_put_through_a_coordinator_that_had_not_heard_of_it_is_one_val
     request = request_id()
     isolated(simulation, "c")
     put(simulation, "a", KEY, b"value", request=request)
-    healed(simulation)
+    simulation.network.heal()
     assert held(simulation, "c", KEY) is None
 
     message = Put(request, "", 2_000, "default", KEY, b"value", "", attempt=2)
-    simulation.request("c", message, lambda answer: None)
+    simulation.request("c", message, lambda answer: None)  # before it is handed what was held for it
     simulation.run(1_000)
+    healed(simulation)
 
     for node in NAMES:
         found = get(simulation, node, KEY, r=3)
