@@ -193,6 +193,15 @@ class Explain(Struct, array_like=True, tag=6, frozen=True):
     key: bytes
 
 
+class Repair(Struct, array_like=True, tag=7, frozen=True):
+    """Compare at once what you and the other owners hold, and bring it together; or tell how far that has come."""
+
+    request: RequestId
+    cluster: str
+    partition: int = -1  # -1: all that this node owns
+    run: int = 0  # 0: begin; else the one to tell of
+
+
 class SiblingValue(Struct, array_like=True, frozen=True):
     """One value as a reader is shown it."""
 
@@ -349,8 +358,23 @@ class ConditionFailed(Struct, array_like=True, tag=11, frozen=True):
     context: bytes
 
 
+class RepairProgress(Struct, array_like=True, tag=12, frozen=True):
+    """How far a repair has come. Each partition counts once for each other owner that it is compared with."""
+
+    request: RequestId
+    run: int  # to ask with again
+    done: bool
+    total: int
+    compared: int
+    differing: int  # of those compared
+    stored_here: int  # keys of which this node had less
+    stored_there: int
+    failed: tuple[tuple[str, int], ...]  # why, and how many
+    waits: str = ""  # for what, in words
+
+
 ClientWrite = Put | Delete
-ClientRequest = Get | Put | Delete | DescribeCluster | DescribeNode | ListKeys | Explain
+ClientRequest = Get | Put | Delete | DescribeCluster | DescribeNode | ListKeys | Explain | Repair
 ClientAnswer = (
     Found
     | Absent
@@ -364,6 +388,7 @@ ClientAnswer = (
     | KeysListed
     | Explained
     | ConditionFailed
+    | RepairProgress
 )
 
 
@@ -626,6 +651,68 @@ class PathLost(Struct, array_like=True, tag=29, frozen=True):
     cause: Literal["lost", "timeouts"]  # its connection is closed; requests to it time out
 
 
+class CompareHashes(Struct, array_like=True, tag=30, frozen=True):
+    """Send me the roots of what we both own, or the leaves of one partition, if they are not as mine."""
+
+    request: int
+    layout: int  # the digest of the one that says what both own
+    partition: int  # -1: the roots of all
+    digest: int  # of the sender's roots; its root of the one partition
+    round: int = 0  # the partition's reaping round at the sender
+
+
+class Hashes(Struct, array_like=True, tag=31, frozen=True):
+    """The hashes that were asked for."""
+
+    request: int
+    partition: int
+    same: bool  # the digest is the sender's too
+    round: int
+    hashes: bytes  # 8 each, the least significant first; b"": they are the same, or there are none
+
+
+class CompareKeys(Struct, array_like=True, tag=32, frozen=True):
+    """Send me the keys of some leaves of a partition, from behind a storage key on."""
+
+    request: int
+    partition: int
+    round: int
+    places: tuple[int, ...]  # of the leaves; (): all
+    after: bytes
+
+
+class LeafKeys(Struct, array_like=True, tag=33, frozen=True):
+    """A stretch of them."""
+
+    request: int
+    partition: int
+    round: int
+    entries: tuple[tuple[bytes, int], ...]  # storage key, what its record adds to the leaf
+    reached: bytes  # all keys up to this one have been looked at
+    last: bool  # and there is nothing behind
+
+
+class SwapRecords(Struct, array_like=True, tag=34, frozen=True):
+    """Merge these records into yours, and send me those of which you then hold more."""
+
+    request: int
+    partition: int
+    round: int  # that they were read under
+    records: tuple[tuple[bytes, bytes], ...]  # storage key, record; b"": there is none
+
+
+class RecordsSwapped(Struct, array_like=True, tag=35, frozen=True):
+    """The first of them are merged."""
+
+    request: int
+    partition: int
+    round: int
+    done: int  # so many of those that came
+    stored: int  # the sender had less of
+    refused: int
+    records: tuple[tuple[bytes, bytes], ...]
+
+
 PeerMessage = (
     Hello
     | Refusal
@@ -657,6 +744,12 @@ PeerMessage = (
     | Probe
     | Probed
     | PathLost
+    | CompareHashes
+    | Hashes
+    | CompareKeys
+    | LeafKeys
+    | SwapRecords
+    | RecordsSwapped
 )
 
 

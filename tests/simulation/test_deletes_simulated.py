@@ -81,7 +81,7 @@ def test_what_is_dead_in_many_partitions_goes_in_many_passes_at_a_time() -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nodes_rest_when_everything_is_gone(name: str) -> None:
-    simulation = cluster()
+    simulation = cluster(limits=NodeLimits(repair_interval_ms=0))
     put(simulation, "a", b"k", b"value")
     delete(simulation, "a", b"k")
     simulation.run(120_000)

@@ -2,6 +2,8 @@
 
 from random import Random
 
+from msgspec.structs import replace
+
 from zdynamo.core.events import Effect, Event, FromClient, FromPeer, Now, Reply, Send, ViewChanged
 from zdynamo.core.layout import make_layout
 from zdynamo.core.node import Node
@@ -75,11 +77,15 @@ class LoneNode:
         limits: NodeLimits | None = None,
         store: MemoryStore | None = None,
         buckets: tuple[Bucket, ...] = (),
+        compares: bool = False,
     ):
+        """`compares`: it asks others for their hashes of its own accord."""
         self.store = store or MemoryStore()
         self.monotonic_ms = 1_000
         self.wall_ms = WALL_MS
         self.limits = limits or NodeLimits()
+        if not compares:
+            self.limits = replace(self.limits, repair_interval_ms=0)
         self.seen = seen or view()
         random = Random(self.seen.me.id)  # another node draws other numbers
         self.node = Node(store=self.store, limits=self.limits, random=random, now=self.now, buckets=buckets)

@@ -50,6 +50,7 @@ from zdynamo.messages import (
     Put,
     QuorumNotMet,
     Refused,
+    RepairProgress,
     Topology,
 )
 
@@ -66,7 +67,7 @@ NOBODY_MS = 1_000  # how long a call waits for a first node while every node giv
 SLOW_PATIENCES = 4  # a node that answers others may take this many times the patience for one call
 TRY_AGAIN_MS = 5  # a call with less time left than this is not tried once more
 
-FINAL = (Found, Absent, Done, NodeDescription, KeysListed, Explained)
+FINAL = (Found, Absent, Done, NodeDescription, KeysListed, Explained, RepairProgress)
 OWN_REQUESTS = 1 << 63  # request counters from here on are the core's own questions
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from zdynamo.core.compare import Compare
 from zdynamo.core.describe import describe_cluster, describe_node
 from zdynamo.core.events import (
     Effect,
@@ -43,6 +44,8 @@ from zdynamo.core.write import Write
 from zdynamo.messages import (
     BeginRound,
     Bucket,
+    CompareHashes,
+    CompareKeys,
     Delete,
     DescribeCluster,
     DescribeNode,
@@ -52,11 +55,13 @@ from zdynamo.messages import (
     Frame,
     Get,
     HandOver,
+    Hashes,
     Hello,
     HoldReplica,
     Inspect,
     Inspected,
     LayoutWanted,
+    LeafKeys,
     ListKeys,
     ListReplica,
     NodeId,
@@ -72,14 +77,17 @@ from zdynamo.messages import (
     ReapAsk,
     Reaped,
     ReapHeld,
+    RecordsSwapped,
     Refusal,
     Refused,
+    Repair,
     ReplicaFetched,
     ReplicaListed,
     ReplicaRefused,
     ReplicaStored,
     RoundBegun,
     StoreReplica,
+    SwapRecords,
     Table,
 )
 from zdynamo.partition import is_storage_key
@@ -87,6 +95,7 @@ from zdynamo.partition import is_storage_key
 STOPPING = "this node is stopping: ask another"
 DATA = (Put, Get, Delete)
 TO_ROUTER = (Pong, Table, LayoutWanted, Probe, Probed)  # never PathLost: only this node can know that
+COMPARING = (CompareHashes, Hashes, CompareKeys, LeafKeys, SwapRecords, RecordsSwapped)
 REAPING = (ReapAsk, ReapHeld, BeginRound, RoundBegun, Reap, Reaped)
 
 
@@ -130,6 +139,9 @@ class Node:
         self._handoff = Handoff(state, self._pending, linked=self._links.heard)
         self._reaper = Reaper(state, heal=self._requests.heal, heard_round=self._pulls.heard_round, random=random)
         self._listings = Listings(state, self._pending, fetch=self._requests.local)
+        self._compare = Compare(
+            state, linked=self._links.heard, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48)
+        )
         self._explains = Explains(state, self._pending, waits=self._reaper.waits)
         self._steps: dict[type[Event], Callable[..., list[Effect]]]
         self._handlers: dict[type[PeerMessage], Callable[..., list[Effect]]]
@@ -169,6 +181,12 @@ class Node:
             ReplicaListed: self._listings.replica_listed,
             Inspect: self._explains.inspect,
             Inspected: self._explains.inspected,
+            CompareHashes: self._compare.others.hashes_wanted,
+            Hashes: self._compare.hashes,
+            CompareKeys: self._compare.others.keys_wanted,
+            LeafKeys: self._compare.keys,
+            SwapRecords: self._compare.others.swap_wanted,
+            RecordsSwapped: self._compare.swapped,
         }
 
     def step(self, event: Event, now: Now) -> list[Effect]:
@@ -192,6 +210,7 @@ class Node:
         self._state.discarded()
         self._pulls.discarded()
         self._reaper.abandoned()
+        self._compare.abandoned()
         self.counters["commits.failed"] += 1
         kept = self._handoff.abandon(self._requests.abandon(effects, surely_nothing=surely_nothing))
         kept += self._listings.abandon()
@@ -200,7 +219,7 @@ class Node:
             if isinstance(effect, Send) and isinstance(effect.message, ReplicaStored)
             else effect
             for effect in kept
-            if not (isinstance(effect, Send) and isinstance(effect.message, (*REAPING, Page)))
+            if not (isinstance(effect, Send) and isinstance(effect.message, (*REAPING, *COMPARING, Page)))
         ]
 
     @property
@@ -209,6 +228,7 @@ class Node:
         dues = [self._requests.next_due_ms]
         if self._placement is not None and self._placement.owners and not self.stopping:
             dues += (self._pulls.next_due_ms, self._handoff.next_due_ms, self._reaper.next_due_ms)
+            dues += (self._compare.next_due_ms,)
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     @property
@@ -227,6 +247,7 @@ class Node:
         placement = self._placement = Placement(view)
         effects: list[Effect] = self._links.view_changed(placement, now.monotonic_ms)
         effects += self._pulls.view_changed(placement, now)
+        self._compare.view_changed(placement, now)
         if view.layout is not None:
             effects += self._requests.layout_known(placement, now)
         self._handoff.view_changed()
@@ -260,7 +281,7 @@ class Node:
         effects = self._requests.expire(placement, now)
         if placement.owners and not self.stopping:
             effects += self._pulls.tick(placement, now) + self._handoff.tick(placement, now)
-            effects += self._reaper.tick(placement, now)
+            effects += self._reaper.tick(placement, now) + self._compare.tick(placement, now)
         return effects
 
     def _from_peer(self, event: FromPeer, now: Now) -> list[Effect]:
@@ -344,10 +365,13 @@ class Node:
             return self._describe_cluster(client, request, placement)
         if isinstance(request, DescribeNode):
             uptime_ms = now.monotonic_ms - self._started_ms
-            counters, notices = dict(self.counters), self._pulls.notices(placement)
+            counters = self.counters | self._compare.figures(now)
+            notices = (*self._pulls.notices(placement), *self._compare.notices(placement, now))
             hints = self._handoff.describe()
             described = describe_node(request, placement, counters, notices, self._state.store, uptime_ms, hints)
             return [Reply(client, described)]
+        if isinstance(request, Repair):
+            return self._compare.repair(client, request, placement, now)
         deadline_ms = request.deadline_ms - event.waited_ms
         if isinstance(request, ListKeys):
             empty = self._requests.surely_empty(placement)

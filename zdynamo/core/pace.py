@@ -7,6 +7,7 @@ and become the usual. So all background work ends, also on a node that is always
 """
 
 RECORD_BYTES = 512  # that a record costs beside its bytes
+LOOKS = 8  # at a record cost as much as moving it
 FLOOR = 64  # the maximum divided by it is the rate at which background work goes whatever happens
 INTERVAL_MS = 200  # of answers that are looked at together
 QUIET_MS = 1_000  # after which an interval ends, however few they were

@@ -26,7 +26,7 @@ class Placement:
         self._up = tuple(
             tuple(owner for owner in owning if owner != self.me and not self.is_down(owner)) for owning in self.owners
         )
-        self.layouts = (layout.digest,) if layout else ()
+        self.layouts: tuple[int, ...] = (layout.digest,) if layout else ()
 
     def owners_of(self, key: bytes) -> tuple[NodeId, ...]:
         """The N owners of a storage key's partition; fewer while there are fewer members."""

@@ -24,6 +24,7 @@ class NodeLimits(Struct, frozen=True, kw_only=True):
     reap_interval_ms: int = 10_000
     hint_count_max: int = 1_000_000
     hint_bytes_max: int = 2**30
+    repair_interval_ms: int = 1_000  # 0: never
 
 
 class Rhythms(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from xxhash import xxh3_64_intdigest
 
 from zdynamo.core.dots import BIRTH_BYTES
+from zdynamo.core.pace import RECORD_BYTES
 from zdynamo.core.record import Record, current, decode_record
 from zdynamo.core.store import Store
 from zdynamo.partition import stretch
@@ -142,7 +143,7 @@ class Trees:
         return bool(self._building)
 
     def build(self, records_max: int = SLICE_RECORDS) -> int:
-        """Scan a slice. Returns the bytes that were looked at."""
+        """Scan a slice. Returns what it costs, in bytes."""
         if self._fresh:
             return 0
         records = size = 0
@@ -154,7 +155,7 @@ class Trees:
                     finished = False
                     break
                 records += 1
-                size += len(key) + len(stored)
+                size += len(key) + len(stored) + RECORD_BYTES
                 reached = key
                 encoded = stored[BIRTH_BYTES:]
                 if counts(decode_record(encoded)):
