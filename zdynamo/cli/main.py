@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from zdynamo.cli import bench, check_merge, data, explain, keys, local, start, views
+from zdynamo.cli import bench, check_merge, data, explain, keys, local, repair, start, views
 from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for verb in (
     views.members,
     views.ring,
     views.status,
+    repair.repair,
     check_merge.check_merge,
     bench.bench,
 ):

@@ -155,7 +155,7 @@ class Compare:
         """How things are, beside what is counted."""
         trees = self._state.trees
         figures = {"trees.built": trees.built, "trees.owned": trees.owned}
-        if self._counters["compare.partitions"]:
+        if self._counters.get("compare.partitions"):
             first_ms = min(self._known.values(), default=now.monotonic_ms)
             figures |= {"compare.known": len(self._known), "compare.known_ms": now.monotonic_ms - first_ms}
         return figures

@@ -288,6 +288,7 @@ def _limits(config: Config) -> NodeLimits:
         w=quorum.w,
         replica_timeout_ms=quorum.replica_timeout_ms,
         reap_interval_ms=config.storage.reap_interval_ms,
+        repair_interval_ms=config.repair.interval_ms,
         **limits,
     )
 
