@@ -21,6 +21,8 @@ from zdynamo.messages import (
     ClientAnswer,
     ClientLimits,
     ClientRequest,
+    CompareHashes,
+    CompareKeys,
     ConditionFailed,
     Constants,
     Delete,
@@ -37,6 +39,7 @@ from zdynamo.messages import (
     Get,
     Gossip,
     HandOver,
+    Hashes,
     Heartbeat,
     Hello,
     HintsHeld,
@@ -47,6 +50,7 @@ from zdynamo.messages import (
     Layout,
     LayoutMember,
     LayoutWanted,
+    LeafKeys,
     ListKeys,
     ListReplica,
     MemberRecord,
@@ -68,8 +72,11 @@ from zdynamo.messages import (
     ReapAsk,
     Reaped,
     ReapHeld,
+    RecordsSwapped,
     Refusal,
     Refused,
+    Repair,
+    RepairProgress,
     ReplicaFetched,
     ReplicaListed,
     ReplicaRefused,
@@ -80,6 +87,7 @@ from zdynamo.messages import (
     SiblingState,
     SiblingValue,
     StoreReplica,
+    SwapRecords,
     Table,
     Topology,
 )
@@ -116,6 +124,7 @@ REQUESTS: dict[ClientRequest, str] = {
     Explain(
         REQUEST, "cl", 5000, "default", b"key"
     ): "9606c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b6579",
+    Repair(REQUEST, "cl", 7, 300): "9507c410000102030405060708090a0b0c0d0e0fa2636c07cd012c",
 }
 ANSWERS: dict[ClientAnswer, str] = {
     Found(REQUEST, b"ctx", (SiblingValue("s", b"value", 1_800_000_000_000),)): (
@@ -152,6 +161,11 @@ ANSWERS: dict[ClientAnswer, str] = {
         "0c0d0e0fa96220697320646f776ea163"
     ),
     ConditionFailed(REQUEST, b"ctx"): "930bc410000102030405060708090a0b0c0d0e0fc403637478",
+    RepairProgress(
+        REQUEST, 300, False, 512, 17, 3, 4, 5, (("b is down", 2),), "trees"
+    ): (
+        "9b0cc410000102030405060708090a0b0c0d0e0fcd012cc2cd0200110304059192a96220697320646f776e02a57472656573"
+    ),
 }  # fmt: skip
 HELD = HintsHeld("fedcba9876543210", 3, 4096)
 DESCRIPTION = NodeDescription(
@@ -223,6 +237,18 @@ PEER: dict[PeerMessage, str] = {
     Probe(84, "0123456789abcdef", 300): "941b54b030313233343536373839616263646566cd012c",
     Probed(84, "0123456789abcdef", False, True): "951c54b030313233343536373839616263646566c2c3",
     PathLost("0123456789abcdef", "timeouts"): "931db030313233343536373839616263646566a874696d656f757473",
+    CompareHashes(84, 2**64 - 1, 7, 2**64 - 1, 3): "961e54cfffffffffffffffff07cfffffffffffffffff03",
+    Hashes(84, -1, False, 3, b"hash" * 4): "961f54ffc203c41068617368686173686861736868617368",
+    CompareKeys(85, 7, 3, (0, 300), b"\x00\x01\x07defaultkey"): "96205507039200cd012cc40d00010764656661756c746b6579",
+    LeafKeys(
+        85, 7, 3, ((b"\x00\x01\x07defaultkey", 2**64 - 1),), b"\x00\x01\x07defaultkey", True
+    ): "97215507039192c40d00010764656661756c746b6579cfffffffffffffffffc40d00010764656661756c746b6579c3",
+    SwapRecords(
+        86, 7, 3, ((b"\x00\x01\x07defaultkey", b"record"),)
+    ): "95225607039192c40d00010764656661756c746b6579c4067265636f7264",
+    RecordsSwapped(
+        86, 7, 3, 2, 1, 1, ((b"\x00\x01\x07defaultkey", b"record"),)
+    ): "98235607030201019192c40d00010764656661756c746b6579c4067265636f7264",
 }
 GOSSIP: dict[Gossip, str] = {
     Heartbeat(
@@ -317,10 +343,12 @@ def test_tags_never_change() -> None:
     assert families == {
         "ClientRequest": {
             "Get": 0, "Put": 1, "Delete": 2, "DescribeCluster": 3, "DescribeNode": 4, "ListKeys": 5, "Explain": 6,
+            "Repair": 7,
         },
         "ClientAnswer": {
             "Found": 0, "Absent": 1, "Done": 2, "QuorumNotMet": 3, "OutcomeUnknown": 4, "Overloaded": 5,
             "Refused": 6, "Topology": 7, "NodeDescription": 8, "KeysListed": 9, "Explained": 10, "ConditionFailed": 11,
+            "RepairProgress": 12,
         },
         "PeerMessage": {
             "Hello": 0, "Refusal": 1, "Ping": 2, "Pong": 3, "Table": 4, "LayoutWanted": 5, "Forward": 6,
@@ -328,6 +356,7 @@ def test_tags_never_change() -> None:
             "ReplicaRefused": 12, "PullPage": 13, "Page": 14, "ReapAsk": 15, "ReapHeld": 16, "BeginRound": 17,
             "RoundBegun": 18, "Reap": 19, "Reaped": 20, "ListReplica": 21, "ReplicaListed": 22, "Inspect": 23,
             "Inspected": 24, "HoldReplica": 25, "HandOver": 26, "Probe": 27, "Probed": 28, "PathLost": 29,
+            "CompareHashes": 30, "Hashes": 31, "CompareKeys": 32, "LeafKeys": 33, "SwapRecords": 34, "RecordsSwapped": 35,
         },
     }  # fmt: skip
     assert [kind.__struct_config__.tag for kind in (Heartbeat, Rumor)] == [0, 1]
