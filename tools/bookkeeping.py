@@ -19,6 +19,7 @@ import gc
 import json
 import statistics
 from collections.abc import Callable, Iterator
+from itertools import count
 from random import Random
 from time import process_time
 
@@ -31,9 +32,11 @@ from zdynamo.core.dots import Dots, HybridClock
 from zdynamo.core.events import Effect, FromClient, FromPeer, Now, Send, ViewChanged
 from zdynamo.core.layout import make_layout
 from zdynamo.core.node import Node
-from zdynamo.core.record import EMPTY, NOTHING_SEEN, Sibling, decode_record, encode_record, merge, write
+from zdynamo.core.pace import Pace
+from zdynamo.core.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.tally import Tally
+from zdynamo.core.trees import Trees
 from zdynamo.messages import (
     PROTOCOL_HIGHEST,
     PROTOCOL_LOWEST,
@@ -53,7 +56,7 @@ from zdynamo.messages import (
     StoreReplica,
     View,
 )
-from zdynamo.partition import HASH_VERSION
+from zdynamo.partition import HASH_VERSION, storage_key
 
 WALL_MS = 1_800_000_000_000
 KEYS = 256
@@ -148,8 +151,31 @@ def _records() -> dict[str, Callable[[], object]]:
         "write over a sibling": lambda: write(first, first.clock, newer),
         "encode a record": lambda: encode_record(first),
         "decode a record": lambda: decode_record(encoded),
+        "adjust a hash tree": _adjusted_tree(first, second),
+        "count an answer for the pace": _answer_counted(),
         "put: its versions alone": _versions_of_a_put(encoded, newer),
     }
+
+
+def _adjusted_tree(first: Record, second: Record) -> Callable[[], object]:
+    """One record in place of another; the list of what was staged is emptied now and then, as by commits."""
+    trees = Trees(Dictionary())
+    trees.own(range(256), 256)
+    key = storage_key(b"default", b"key-0000000", 256)
+    was, encoded = encode_record(first), encode_record(second)
+    staged = count()
+
+    def adjust() -> None:
+        trees.replaced(key, first, was, second, encoded)
+        if next(staged) % A_ROUND == 0:
+            trees.committed()
+
+    return adjust
+
+
+def _answer_counted() -> Callable[[], object]:
+    pace, answered = Pace(2**25), count()
+    return lambda: pace.answered(3, next(answered) >> 5)  # 32 of them a millisecond
 
 
 def _versions_of_a_put(encoded: bytes, draft: Sibling) -> Callable[[], bytes]:

@@ -184,8 +184,7 @@ class Trees:
     def _adjust(self, partition: int, leaves: "array[int]", place: int, change: int) -> None:
         leaves[place] = (leaves[place] + change) & MASK
         self._changed.append((partition, leaves, place, change))
-        if partition in self._roots:
-            del self._roots[partition]
+        self._roots.pop(partition, None)
 
 
 def leaves_of(partitions: int) -> int:
