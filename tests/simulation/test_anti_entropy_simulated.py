@@ -14,8 +14,12 @@ from zdynamo.testing.simulator import Simulation
 
 KEYS = [b"key-%d" % number for number in range(60)]
 SEEDS = range(4)
-NEVER = NodeLimits(repair_interval_ms=0)
 SOON_MS = 10_000
+
+
+def limits(**fields: int) -> NodeLimits:
+    """No hints are kept: what an owner misses, it misses."""
+    return NodeLimits(hint_count_max=0, **fields)
 
 
 def records(simulation: Simulation, name: str) -> dict[bytes, bytes]:
@@ -81,7 +85,7 @@ def _state_of(simulation: Simulation, name: str, other: str) -> str:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_owner_that_was_cut_off_gets_what_it_has_missed_without_a_read(seed: int) -> None:
-    simulation = cluster(seed)
+    simulation = cluster(seed, limits=limits())
     for key in KEYS[:30]:
         put(simulation, "a", key, b"old", w=3)
     alone(simulation, "c")
@@ -97,7 +101,7 @@ def test_an_owner_that_was_cut_off_gets_what_it_has_missed_without_a_read(seed: 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_owner_that_was_dead_is_whole_soon_after_its_trees_are_built(seed: int) -> None:
-    simulation = cluster(seed)
+    simulation = cluster(seed, limits=limits())
     for key in KEYS[:30]:
         put(simulation, "a", key, b"old", w=3)
     simulation.kill("b")
@@ -112,7 +116,7 @@ def test_an_owner_that_was_dead_is_whole_soon_after_its_trees_are_built(seed: in
 
 
 def test_both_sides_of_a_cut_are_brought_together() -> None:
-    simulation = cluster(limits=NodeLimits(w=1, r=1))
+    simulation = cluster(limits=limits(w=1, r=1))
     alone(simulation, "c")
     for number, key in enumerate(KEYS):
         put(simulation, "ac"[number % 2], key, b"on one side")
@@ -128,7 +132,7 @@ def test_both_sides_of_a_cut_are_brought_together() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_writes_that_go_on_meanwhile_hinder_nothing(seed: int) -> None:
-    simulation, random = cluster(seed), Random(seed)
+    simulation, random = cluster(seed, limits=limits()), Random(seed)
     alone(simulation, "c")
     for key in KEYS:
         put(simulation, "a", key, b"missed")
@@ -147,7 +151,7 @@ def test_writes_that_go_on_meanwhile_hinder_nothing(seed: int) -> None:
 
 
 def test_a_removed_tombstone_takes_its_value_along() -> None:
-    simulation = cluster(limits=NodeLimits(reap_interval_ms=300))
+    simulation = cluster(limits=limits(reap_interval_ms=300))
     for key in KEYS:
         put(simulation, "a", key, b"value", w=3)
     alone(simulation, "c")
@@ -163,7 +167,7 @@ def test_a_removed_tombstone_takes_its_value_along() -> None:
 
 
 def test_a_delete_that_was_missed_is_brought() -> None:
-    simulation = cluster(limits=NodeLimits(reap_interval_ms=10**9))
+    simulation = cluster(limits=limits(reap_interval_ms=10**9))
     put(simulation, "a", KEYS[0], b"value", w=3)
     alone(simulation, "c")
     delete(simulation, "a", KEYS[0])
@@ -175,7 +179,7 @@ def test_a_delete_that_was_missed_is_brought() -> None:
 
 
 def test_a_tombstone_is_not_brought_to_who_has_removed_it() -> None:
-    simulation = cluster(limits=NodeLimits(reap_interval_ms=10**9))
+    simulation = cluster(limits=limits(reap_interval_ms=10**9))
     put(simulation, "a", KEYS[0], b"value", w=3)
     delete(simulation, "a", KEYS[0], w=3)
     state = simulation.nodes["c"].node._state
@@ -190,7 +194,7 @@ def test_a_tombstone_is_not_brought_to_who_has_removed_it() -> None:
 
 
 def test_what_has_expired_is_not_brought_to_who_does_not_hold_it_and_goes_in_the_end() -> None:
-    simulation = cluster(limits=NodeLimits(reap_interval_ms=30_000))
+    simulation = cluster(limits=limits(reap_interval_ms=30_000))
     alone(simulation, "c")
     for key in KEYS:
         put(simulation, "a", key, b"value", ttl_ms=1_000)
@@ -207,7 +211,7 @@ def test_what_has_expired_is_not_brought_to_who_does_not_hold_it_and_goes_in_the
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_peer_that_restarts_in_the_middle_costs_only_time(seed: int) -> None:
-    simulation, random = cluster(seed), Random(seed)
+    simulation, random = cluster(seed, limits=limits()), Random(seed)
     alone(simulation, "c")
     for key in KEYS:
         put(simulation, "a", key, b"missed")
@@ -224,7 +228,7 @@ def test_a_peer_that_restarts_in_the_middle_costs_only_time(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_refilled_disk_has_equal_trees(seed: int) -> None:
-    simulation = cluster(seed)
+    simulation = cluster(seed, limits=limits())
     for key in KEYS:
         put(simulation, "a", key, b"value", w=3)
     simulation.kill("c")
@@ -238,7 +242,7 @@ def test_a_refilled_disk_has_equal_trees(seed: int) -> None:
 
 
 def test_without_an_interval_nothing_is_compared_until_somebody_asks() -> None:
-    simulation = cluster(limits=NEVER)
+    simulation = cluster(limits=limits(repair_interval_ms=0))
     alone(simulation, "c")
     for key in KEYS:
         put(simulation, "a", key, b"missed")
@@ -257,7 +261,7 @@ def test_without_an_interval_nothing_is_compared_until_somebody_asks() -> None:
 
 
 def test_a_repair_of_one_partition_leaves_the_others_alone() -> None:
-    simulation = cluster(limits=NEVER)
+    simulation = cluster(limits=limits(repair_interval_ms=0))
     alone(simulation, "c")
     for key in KEYS:
         put(simulation, "a", key, b"missed")
@@ -271,7 +275,7 @@ def test_a_repair_of_one_partition_leaves_the_others_alone() -> None:
 
 
 def test_a_repair_says_who_could_not_be_compared_with() -> None:
-    simulation = cluster(limits=NEVER)
+    simulation = cluster(limits=limits(repair_interval_ms=0))
     put(simulation, "a", KEYS[0], b"value")
     alone(simulation, "c")
 
@@ -282,7 +286,7 @@ def test_a_repair_says_who_could_not_be_compared_with() -> None:
 
 
 def test_differences_are_shown_with_their_age_until_they_are_gone() -> None:
-    simulation = cluster(limits=NodeLimits(background_bytes_per_s=20_000))
+    simulation = cluster(limits=limits(background_bytes_per_s=20_000))
     alone(simulation, "c")
     for key in KEYS:
         put(simulation, "a", key, b"missed")

@@ -184,9 +184,9 @@ class Node:
             CompareHashes: self._compare.others.hashes_wanted,
             Hashes: self._compare.hashes,
             CompareKeys: self._compare.others.keys_wanted,
-            LeafKeys: self._compare.keys,
+            LeafKeys: self._compare.answered,
             SwapRecords: self._compare.others.swap_wanted,
-            RecordsSwapped: self._compare.swapped,
+            RecordsSwapped: self._compare.answered,
         }
 
     def step(self, event: Event, now: Now) -> list[Effect]:

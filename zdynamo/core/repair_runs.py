@@ -1,6 +1,7 @@
 """Repairs that somebody has asked for: everything that this node owns, or one partition, compared at once."""
 
 from collections import Counter, deque
+from collections.abc import Iterable
 
 from msgspec import Struct, field
 
@@ -40,6 +41,24 @@ class Run(Struct, kw_only=True):
 
     def wants(self, partition: int) -> bool:
         return self.partition in (ALL, partition)
+
+    def wanted(self, shared: Iterable[int]) -> int:
+        """How many of the partitions that another owner shares."""
+        return sum(map(self.wants, shared))
+
+    def missed(self, peer: NodeId, shared: Iterable[int], why: str) -> None:
+        """There are no roots to be had from an owner."""
+        self.asked.discard(peer)
+        self.failed[why] += self.wanted(shared)
+
+    def looked(self, place: tuple[NodeId, int], *, alike: bool, why: str) -> None:
+        """What the roots of a partition say. `why` it cannot be compared; "": it can."""
+        if why:
+            self.failed[why] += 1
+        elif alike:
+            self.compared += 1
+        else:
+            self.queue.append(place)
 
     def ended(self, comparison: Comparison, why: str) -> None:
         """One of its partitions is through. `why` it failed; "": it did not."""
