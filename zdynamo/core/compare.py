@@ -197,15 +197,13 @@ class Compare:
         if run is not None:
             run.asked.discard(peer)
         for partition, here, there in zip(pair.shared, mine, theirs, strict=True):
-            lacking = _lacking(here, there, peer, placement)
+            place, lacking = (peer, partition), _lacking(here, there, peer, placement)
             alike = here == there and not lacking
             if alike:
-                self._comparisons.alike((peer, partition))
+                self._comparisons.alike(place)
             if run is not None and run.wants(partition):
-                run.looked((peer, partition), alike=alike, why=lacking)
-            elif run is None and not (
-                alike or lacking or self._comparisons.is_quiet((peer, partition), now.monotonic_ms)
-            ):
+                run.looked(place, alike=alike, why=lacking)
+            elif run is None and not alike and not lacking and not self._comparisons.is_quiet(place, now.monotonic_ms):
                 pair.queue.append(partition)
 
     def _go_on(self, effects: list[Effect], placement: Placement, now: Now) -> list[Effect]:
