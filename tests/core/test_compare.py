@@ -580,6 +580,59 @@ def test_one_step_looks_through_a_bounded_number_of_keys() -> None:
     assert told.reached == keys_in(3, LOOK_RECORDS)[-1] or told.reached > b""
 
 
+EXPIRED = record(expires_ms=WALL_MS - 10_000)
+
+
+def test_what_is_dead_is_not_taken_by_who_holds_nothing() -> None:
+    node = Comparing()
+    records = ((KEY, EXPIRED), (OTHER, record(tombstone=True)), (THIRD, VALUE))
+
+    effects = node.hears("b", SwapRecords(7, 3, 0, records))
+
+    assert effects == [Send("b", RecordsSwapped(7, 3, 0, 3, 1, 0, ()))]
+    assert [node.held(key) for key in (KEY, OTHER, THIRD)] == [b"", b"", VALUE]
+
+
+def test_what_is_dead_is_not_given_to_who_holds_nothing() -> None:
+    node = Comparing(holds={KEY: EXPIRED, OTHER: record(tombstone=True), THIRD: VALUE})
+
+    effects = node.hears("b", SwapRecords(7, 3, 0, ((KEY, b""), (OTHER, b""), (THIRD, b""))))
+
+    assert effects == [Send("b", RecordsSwapped(7, 3, 0, 3, 0, 0, ((THIRD, VALUE),)))]
+
+
+def test_what_is_dead_is_not_even_sent_where_the_other_has_named_nothing() -> None:
+    node, other = Comparing(holds={KEY: EXPIRED}), peer_of(Comparing(), {})
+
+    said = talk(node, other, to_the_keys(node, other))
+
+    assert [type(message) for message in said] == [CompareKeys, LeafKeys]
+
+
+@pytest.mark.parametrize(
+    ("entries", "reached", "last"),
+    [
+        (((OTHER, 1), (KEY, 1)), OTHER, True),  # not in order
+        (((KEY, 1), (KEY, 1)), OTHER, True),
+        (((OTHER, 1),), KEY, True),  # beyond what was looked at
+        ((), b"", False),  # no step forward
+        ((), b"\x00\x04of another", False),
+        (tuple((key, 1) for key in keys_in(3, KEYS_MAX + 1)), keys_in(3, KEYS_MAX + 1)[-1], True),
+    ],
+)
+def test_keys_that_are_no_stretch_end_the_comparison(
+    entries: tuple[tuple[bytes, int], ...], reached: bytes, last: bool
+) -> None:
+    node, other = Comparing(holds={KEY: VALUE}), peer_of(Comparing(), {})
+    asked = asked_by(to_the_keys(node, other))
+    assert isinstance(asked, CompareKeys)
+
+    effects = node.hears("b", LeafKeys(asked.request, 3, 0, entries, reached, last))
+
+    assert effects == []
+    assert node.counted("compare.failed") == 1
+
+
 # Garbage
 
 HASHES = st.one_of(st.just(b""), st.binary(max_size=40), st.binary(min_size=8 * LEAVES, max_size=8 * LEAVES))
@@ -661,6 +714,22 @@ def test_a_repair_looks_at_the_leaves_only_once() -> None:
     assert [type(message) for message in said] == [CompareKeys, LeafKeys, SwapRecords, RecordsSwapped]
     progress = progress_of(node, run)
     assert (progress.compared, progress.differing, progress.stored_there, progress.total) == (1, 1, 1, 2)
+
+
+def test_a_repair_waits_for_a_partition_that_is_being_compared_already() -> None:
+    node, other = Comparing(holds={KEY: VALUE}), peer_of(Comparing(), {})
+    keys = asked_by(to_the_keys(node, other))
+    run = begun(node, 3).run
+    asked = next(message for to, message in sent(node.waits(0), CompareHashes) if to == "b")
+
+    at_once = node.hears("b", asked_by(other.hears("a", asked), "a"))  # type: ignore[arg-type]
+    going = progress_of(node, run)
+    said = talk(node, other, [Send("b", keys)])
+
+    assert at_once == []
+    assert (going.compared, going.done) == (0, False)
+    assert [type(message) for message in said[:4]] == [CompareKeys, LeafKeys, SwapRecords, RecordsSwapped]
+    assert progress_of(node, run).compared == 1
 
 
 def test_a_repair_that_is_going_on_is_joined() -> None:

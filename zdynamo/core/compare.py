@@ -62,7 +62,7 @@ class Compare:
         self._pairs: dict[NodeId, Pair] = {}  # whoever was served comes last
         self._asked: dict[int, Asked] = {}
         self._build_due_ms = 0
-        self._begin_due_ms = 0  # the next partition may be begun
+        self._begin_due_ms: int | None = None  # a partition waits for the pace until then
         self.next_due_ms: int | None = None  # when `tick` has something to do
 
     def view_changed(self, placement: Placement, now: Now) -> None:
@@ -208,15 +208,23 @@ class Compare:
 
     def _go_on(self, effects: list[Effect], placement: Placement, now: Now) -> list[Effect]:
         """Begin to compare partitions that differ, as many as may be compared at a time."""
-        while self._comparisons.has_room:
+        self._begin_due_ms = None
+        while self._comparisons.has_room and self._waiting:
             pause_ms = self._pace.pause_ms(now.monotonic_ms)
-            self._begin_due_ms = now.monotonic_ms + pause_ms
-            found = None if pause_ms else self._pick()
-            if found is None:
+            if pause_ms:
+                self._begin_due_ms = now.monotonic_ms + pause_ms
+                break
+            found = self._pick()
+            if found is None:  # they are all being compared already
                 break
             effects += self._comparisons.begin(*found, placement, now)
         self._plan(now)
         return effects
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether there are partitions to compare."""
+        return any(pair.queue for pair in self._pairs.values()) or any(run.queue for run in self._runs.in_progress)
 
     def _pick(self) -> tuple[Place, int] | None:
         """Whose turn it is, and for which repair: what somebody waits for, else one of each pair in turn."""
@@ -246,8 +254,7 @@ class Compare:
             dues.append(self._build_due_ms)
         elif any(not run.begun for run in in_progress):
             dues.append(now.monotonic_ms)
-        waiting = any(run.queue for run in in_progress) or any(pair.queue for pair in self._pairs.values())
-        if waiting and self._comparisons.has_room:
+        if self._begin_due_ms is not None:
             dues.append(self._begin_due_ms)
         self.next_due_ms = min(dues, default=None)
 
