@@ -31,6 +31,7 @@ CLIENT_VERBS = (
     ["members"],
     ["ring"],
     ["status"],
+    ["repair"],
 )
 NOBODY = "127.0.0.1:9"  # the discard port: nothing listens there
 

@@ -55,7 +55,7 @@ def repair(
     Each partition is compared with each other owner. COMPARED: so many were; DIFFERING: so many were not alike. STORED
     HERE and THERE: keys of which the node, and the others, had less. Ctrl-C ends the watching, not the repair.
 
-    Examples: zdynamo repair; zdynamo repair node-2; zdynamo repair 17 --json
+    Example: zdynamo repair; of one node: zdynamo repair node-2; of a partition: zdynamo repair 17
     """
     check_node(node)
     from zdynamo.cli.ask import topology_of
