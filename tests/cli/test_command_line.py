@@ -19,6 +19,7 @@ VERBS = (
     "members",
     "ring",
     "status",
+    "repair",
     "check-merge",
     "bench",
 )

@@ -239,6 +239,8 @@ def test_a_refilled_disk_has_equal_trees(seed: int) -> None:
     simulation.run_until(lambda: have_equal_trees(simulation), 2 * SOON_MS)
 
     assert records(simulation, "c") == records(simulation, "a") == records(simulation, "b")
+    for partition in range(simulation.partitions):
+        assert len({simulation.nodes[name].node._state.trees.encoded(partition) for name in NAMES}) == 1
 
 
 def test_without_an_interval_nothing_is_compared_until_somebody_asks() -> None:
