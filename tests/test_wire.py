@@ -356,7 +356,8 @@ def test_tags_never_change() -> None:
             "ReplicaRefused": 12, "PullPage": 13, "Page": 14, "ReapAsk": 15, "ReapHeld": 16, "BeginRound": 17,
             "RoundBegun": 18, "Reap": 19, "Reaped": 20, "ListReplica": 21, "ReplicaListed": 22, "Inspect": 23,
             "Inspected": 24, "HoldReplica": 25, "HandOver": 26, "Probe": 27, "Probed": 28, "PathLost": 29,
-            "CompareHashes": 30, "Hashes": 31, "CompareKeys": 32, "LeafKeys": 33, "SwapRecords": 34, "RecordsSwapped": 35,
+            "CompareHashes": 30, "Hashes": 31, "CompareKeys": 32, "LeafKeys": 33, "SwapRecords": 34,
+            "RecordsSwapped": 35,
         },
     }  # fmt: skip
     assert [kind.__struct_config__.tag for kind in (Heartbeat, Rumor)] == [0, 1]
