@@ -125,8 +125,8 @@ class Comparison:
             return self._fail(GARBLED)
         taken, _ = take(self._state, self.partition, message.round, message.records, placement, now)
         self.stored_here += taken.stored
-        self.stored_there += min(message.stored, len(done))
-        self.refused += taken.refused + min(message.refused, len(done))
+        self.stored_there += max(0, min(message.stored, len(done)))
+        self.refused += taken.refused + max(0, min(message.refused, len(done)))
         return self._go_on(now)
 
     def give_up(self, why: str, *, here: bool = False) -> None:
