@@ -12,10 +12,10 @@ FLOOR = 64  # the maximum divided by it is the rate at which background work goe
 INTERVAL_MS = 200  # of answers that are looked at together
 QUIET_MS = 1_000  # after which an interval ends, however few they were
 ANSWERS_MIN = 20  # in an interval; fewer in `QUIET_MS`: there is nobody to be slowed down
-SLOWER = 1.5  # than usual, as a factor: then the rate is halved
+SLOWER = 1.4  # than usual, as a factor: then the rate is halved
 SLOWER_MS = 3  # than usual at least, to be slower at all: times are whole milliseconds
 LEARN = 1 / 16  # of an interval's p99 goes into what is usual
-RAISE = 1.25
+RAISE = 1.15
 TOOK_MS_MAX = 1_000  # longer answers count as this
 REST_MS_MAX = 1_000  # of one rest; the rate may have been raised by then
 
