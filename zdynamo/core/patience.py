@@ -4,7 +4,7 @@ A peer that does not answer within its replica timeout is treated as absent for 
 configured one, or twice the slowest that the peer has been lately, and more for large records.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from zdynamo.messages import NodeId
 
@@ -18,31 +18,39 @@ SAVED_MAX = 50.0  # replacements that may come at once after a while without any
 class Patience:
     """How long each peer is waited for, and whether it is at all."""
 
-    def __init__(self, replica_timeout_ms: int) -> None:
+    def __init__(self, replica_timeout_ms: int, counters: Mapping[str, int]) -> None:
+        """`counters`: of the requests that this node has coordinated."""
         self.lost: set[NodeId] = set()  # whose connection broke, until they are heard again
         self._timeout_ms = replica_timeout_ms
-        self._slowest_ms: dict[NodeId, float] = {}  # lately
-        self._saved = SAVED_MAX  # replacements that are allowed now
+        self._counters = counters
+        self._slowest_ms: dict[NodeId, float] = {}  # lately, of peers that need more than the configured timeout
+        self.quick_ms = replica_timeout_ms // 2  # quicker answers change nothing now
+        self._saved = SAVED_MAX  # replacements that were allowed
+        self._counted = 0  # requests, when that was worked out
 
     def answered(self, peer: NodeId, took_ms: int) -> None:
-        """A peer has answered after that time."""
-        slowest_ms = self._slowest_ms.get(peer, 0.0)
-        if took_ms > slowest_ms:
-            self._slowest_ms[peer] = took_ms
-        elif slowest_ms:
-            self._slowest_ms[peer] = slowest_ms - (slowest_ms - took_ms) * FORGET
+        """A peer has answered after that time. To be told if it is above `quick_ms`."""
+        before_ms = self._slowest_ms.pop(peer, 0.0)
+        slowest_ms = took_ms if took_ms > before_ms else before_ms - (before_ms - took_ms) * FORGET
+        if 2 * slowest_ms > self._timeout_ms:
+            self._slowest_ms[peer] = slowest_ms
+        self.quick_ms = -1 if self._slowest_ms else self._timeout_ms // 2
 
     def timeout_ms(self, peers: Iterable[NodeId], size: int) -> int:
-        """How long to wait for all of these with a record of that size. To be asked once for each request."""
-        self._saved = min(SAVED_MAX, self._saved + SHARE)
-        slowest_ms = max((self._slowest_ms.get(peer, 0.0) for peer in peers), default=0.0)
-        usual_ms = min(2 * int(slowest_ms), SLOWEST * self._timeout_ms)
-        return max(self._timeout_ms, usual_ms) + size // BYTES_PER_MS
+        """How long to wait for all of these with a record of that size."""
+        timeout_ms = self._timeout_ms
+        if self._slowest_ms:
+            slowest_ms = max((self._slowest_ms.get(peer, 0.0) for peer in peers), default=0.0)
+            timeout_ms = max(timeout_ms, min(2 * int(slowest_ms), SLOWEST * timeout_ms))
+        return timeout_ms + size // BYTES_PER_MS
 
     def may_replace(self, *, suspect: bool) -> bool:
         """Whether to have a silent peer replaced. Under overload all are silent, and replacing them makes it worse."""
         if suspect:
             return True
+        requests = self._counters["gets"] + self._counters["puts"] + self._counters["deletes"]
+        self._saved = min(SAVED_MAX, self._saved + SHARE * (requests - self._counted))
+        self._counted = requests
         if self._saved < 1:
             return False
         self._saved -= 1

@@ -34,6 +34,7 @@ from zdynamo.messages import (
 
 LINGER = 10  # replica timeouts that a read stays after its answer
 LINGERING_MAX = 1000  # reads that stay; beyond, they repair what they know of at once
+NONE: tuple[NodeId, ...] = ()
 HEALS_MAX = 256  # reads at a time for nobody but the replicas; beyond, skipped
 
 
@@ -113,7 +114,8 @@ class Reads:
         self._patience = state.patience
         self._clock = state.clock
         self._counters = state.counters
-        self._linger_ms = LINGER * state.limits.replica_timeout_ms
+        self._timeout_ms = state.limits.replica_timeout_ms
+        self._linger_ms = LINGER * self._timeout_ms
         self._linger_bytes_max = state.limits.in_flight_bytes_max // 2
         self._lingering = 0
         self._healing = 0
@@ -125,22 +127,23 @@ class Reads:
         owners = placement.owners_of(operation.key)
         operation.needed = needed = min(quorum.needed, len(owners))
         operation.strict = strict = quorum.primary > 0
-        others, standing = readers(operation.key, placement, self._state)
-        if local is not None and placement.me not in owners:
+        others, standing = placement.others_up(operation.key), NONE
+        owning = placement.me in owners
+        if self._patience.lost or len(others) + owning < len(owners):
+            others, standing = readers(operation.key, placement, self._state)
+            operation.standing = standing
+        if local is not None and not owning:
             operation.standing = (placement.me, *standing)
-        elif standing:
-            operation.standing = tuple(standing)
-        may_answer = len(others) + (placement.me in owners)
-        if not strict:
-            may_answer = len(others) + len(standing) + (local is not None)
+        may_answer = len(others) + (owning if strict else len(standing) + (local is not None))
         if may_answer < needed:
             down = placement.down_of(operation.key)
             return [answer(operation.origin, QuorumNotMet(operation.request, needed, may_answer, f"down: {down}"))]
         if needed == 1 and local is not None and (local.settled or (local.record and not strict)):
-            others, standing = [], []
+            others, standing = NONE, NONE
         if standing:
             self._counters["reads.sloppy"] += 1
-        return self._ask(operation, (*others, *standing), local, placement, now)
+            others = (*others, *standing)
+        return self._ask(operation, others, local, placement, now)
 
     def heal(
         self, number: int, key: bytes, local: ReplicaFetched | None, placement: Placement, now: Now
@@ -167,13 +170,15 @@ class Reads:
         operation.handler = self
         operation.placement = placement
         if not operation.everywhere:
-            patience_ms = self._patience.timeout_ms(others, 0)
-            operation.due_ms = min(operation.deadline_ms, now.monotonic_ms + patience_ms)
+            due_ms = now.monotonic_ms + self._timeout_ms
+            if due_ms < operation.deadline_ms:
+                operation.due_ms = due_ms
         operation.tally = Tally(operation.needed, others if local is None else (placement.me, *others))
         self._pending.add(operation)
         if operation.everywhere:
             self._pending.mark_answered(operation)
-        message = self._question(operation, placement, now)
+        left_ms = operation.deadline_ms - now.monotonic_ms
+        message = FetchReplica(operation.number, left_ms, placement.layouts, operation.key)
         effects: list[Effect] = [Send(node, message) for node in others]
         if local is not None:
             effects += self.fetched(placement.me, local, operation, placement, now)
@@ -186,7 +191,8 @@ class Reads:
         waiting = operation.tally.waiting
         if replica not in waiting:
             return []
-        self._patience.answered(replica, now.monotonic_ms - operation.began_ms)
+        if now.monotonic_ms - operation.began_ms > self._patience.quick_ms:
+            self._patience.answered(replica, now.monotonic_ms - operation.began_ms)
         first = operation.first
         if (
             first is not None
@@ -222,10 +228,16 @@ class Reads:
             return self._finish(operation, now)
         if now.monotonic_ms >= operation.deadline_ms:
             return self._give_up(operation)
+        silent = sorted(operation.tally.waiting.difference(operation.standing))
+        patient_ms = operation.began_ms + self._patience.timeout_ms(silent, 0)
         operation.due_ms = operation.deadline_ms
+        if now.monotonic_ms < patient_ms < operation.deadline_ms:
+            operation.due_ms = patient_ms
         self._pending.postpone(operation)
+        if now.monotonic_ms < patient_ms:
+            return []
         effects: list[Effect] = []
-        for owner in sorted(operation.tally.waiting.difference(operation.standing)):
+        for owner in silent:
             if self._patience.may_replace(suspect=owner in placement.suspects):
                 effects += self._ask_another(operation, placement, now)
         return effects
@@ -248,11 +260,8 @@ class Reads:
         operation.standing = (*operation.standing, node)
         self._pending.asked(operation, node)
         self._counters["reads.sloppy"] += 1
-        return [Send(node, self._question(operation, placement, now))]
-
-    def _question(self, operation: Read, placement: Placement, now: Now) -> FetchReplica:
         left_ms = operation.deadline_ms - now.monotonic_ms
-        return FetchReplica(operation.number, left_ms, placement.layouts, operation.key)
+        return [Send(node, FetchReplica(operation.number, left_ms, placement.layouts, operation.key))]
 
     def _take(self, replica: NodeId, message: ReplicaFetched, operation: Read) -> bool:
         """Count an answer that is the first, or differs from the others; false: it is garbled."""

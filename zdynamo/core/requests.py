@@ -84,13 +84,13 @@ class Requests:
             self._counters["requests.late"] += 1
             return []
         due_ms = now.monotonic_ms + min(deadline_ms, limits.deadline_ms_max)
-        return self._coordinate(Held(origin, message, hops, due_ms), placement, now)
+        return self._coordinate(origin, message, hops, due_ms, placement, now)
 
     def layout_known(self, placement: Placement, now: Now) -> list[Effect]:
         """Take on what was waiting for the first layout."""
         effects: list[Effect] = []
         for held in self._forming.layout_known():
-            effects += self._coordinate(held, placement, now)
+            effects += self._coordinate(*held, placement, now)
         return effects
 
     def stored(self, replica: NodeId, message: ReplicaStored, placement: Placement, now: Now) -> list[Effect]:
@@ -178,10 +178,11 @@ class Requests:
         """Whether no node has taken any data."""
         return self._forming.surely_empty(placement)
 
-    def _coordinate(self, held: Held, placement: Placement, now: Now) -> list[Effect]:
+    def _coordinate(
+        self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
+    ) -> list[Effect]:
         if not placement.owners:
-            return self._forming.take(held, placement, now)
-        origin, message, _, due_ms = held
+            return self._forming.take(Held(origin, message, hops, due_ms), placement, now)
         key = storage_key(message.bucket.encode(), message.key, placement.partitions)
         rules = self._state.buckets.of(message.bucket)
         if isinstance(message, Get):
@@ -189,14 +190,20 @@ class Requests:
             return self._get(origin, message, key, rules, due_ms, placement, now)
         owners = placement.owners_of(key)
         if placement.me not in owners and not (placement.me in placement.sharers and self._all_gone(owners, placement)):
-            return self._hand_on(held, owners, placement, now)
-        return self._write(origin, message, key, due_ms, placement, now)
+            return self._hand_on(Held(origin, message, hops, due_ms), owners, placement, now)
+        return self._write(origin, message, key, rules, due_ms, placement, now)
 
     def _write(
-        self, origin: Origin, message: Put | Delete, key: bytes, due_ms: int, placement: Placement, now: Now
+        self,
+        origin: Origin,
+        message: Put | Delete,
+        key: bytes,
+        rules: Bucket,
+        due_ms: int,
+        placement: Placement,
+        now: Now,
     ) -> list[Effect]:
         """Coordinate it here."""
-        rules = self._state.buckets.of(message.bucket)
         seen = _seen(message, key)
         if isinstance(seen, Refused):
             return [answer(origin, seen)]
@@ -215,7 +222,8 @@ class Requests:
         message = handed_on.message
         assert not isinstance(message, Get)
         key = storage_key(message.bucket.encode(), message.key, placement.partitions)
-        return self._write(handed_on.origin, message, key, handed_on.deadline_at_ms, placement, now)
+        rules = self._state.buckets.of(message.bucket)
+        return self._write(handed_on.origin, message, key, rules, handed_on.deadline_at_ms, placement, now)
 
     def _get(
         self, origin: Origin, message: Get, key: bytes, rules: Bucket, due_ms: int, placement: Placement, now: Now
@@ -235,11 +243,13 @@ class Requests:
         expires_ms = self._state.clock.wall_ms(now) + ttl_ms if ttl_ms else 0
         request = message.request
         sibling = Sibling(NO_DOT, 0, expires_ms, False, message.content_type, message.value, request, _gone(message))
-        pw = message.pw or rules.pw
-        quorum = Quorum(max(message.w or rules.w, pw), pw)
+        operation.needed = message.w or rules.w
+        primary = message.pw or rules.pw
+        if primary:
+            operation.primary, operation.needed = primary, max(operation.needed, primary)
         if not message.condition:
-            return self._writes.begin(operation, sibling, seen, quorum, placement, now)
-        then = partial(self._put_if, operation, message.condition, sibling, seen or NOTHING_SEEN, quorum)
+            return self._writes.begin(operation, sibling, seen, placement, now)
+        then = partial(self._put_if, operation, message.condition, sibling, seen or NOTHING_SEEN)
         return self._read_first(operation, rules.r, then, placement, now)
 
     def _put_if(
@@ -248,7 +258,6 @@ class Requests:
         condition: Condition,
         sibling: Sibling,
         seen: Clock,
-        quorum: Quorum,
         read: Seen,
         placement: Placement,
         now: Now,
@@ -258,13 +267,13 @@ class Requests:
         held = written_by(record, operation.request)
         if held is not None:
             context = context_after(record, held, seen)
-            return self._settle(operation, record, context, read.round, quorum, placement, now)
+            return self._settle(operation, record, context, read.round, placement, now)
         if holds(condition, record, seen, sibling, self._state.clock.wall_ms(now), lww=operation.lww):
             covering = carrying(sibling, record.siblings)
-            return self._writes.begin(operation, covering, join(seen, record.clock), quorum, placement, now)
+            return self._writes.begin(operation, covering, join(seen, record.clock), placement, now)
         self._counters["conditions.failed"] += 1
         if operation.again:  # what is there may have been written over an earlier attempt
-            return [answer(operation.origin, OutcomeUnknown(operation.request, quorum.needed, 0))]
+            return [answer(operation.origin, OutcomeUnknown(operation.request, operation.needed, 0))]
         return [
             answer(operation.origin, ConditionFailed(operation.request, encode_context(record.clock, operation.key)))
         ]
@@ -273,10 +282,10 @@ class Requests:
         self, operation: Write, message: Delete, seen: Clock | None, rules: Bucket, placement: Placement, now: Now
     ) -> list[Effect]:
         """With a context a write like any other; without one, over what R replicas hold."""
-        quorum = Quorum(max(message.w or rules.w, rules.pw), rules.pw)
+        operation.needed, operation.primary = max(message.w or rules.w, rules.pw), rules.pw
         tombstone = Sibling(NO_DOT, 0, 0, True, "", b"", message.request, (message.request,))
         if message.context:
-            return self._writes.begin(operation, tombstone, seen, quorum, placement, now)
+            return self._writes.begin(operation, tombstone, seen, placement, now)
 
         def then(read: Seen, placement: Placement, now: Now) -> list[Effect]:
             record, wall_ms = read.record, self._state.clock.wall_ms(now)
@@ -285,9 +294,9 @@ class Requests:
             written = written_by(record, message.request) is not None
             operation.changed = written or bool(shown(record, wall_ms, lww=operation.lww))
             if written or is_dead(record, wall_ms - self._limits.clock_skew_ms):
-                return self._settle(operation, record, record.clock, read.round, quorum, placement, now)
+                return self._settle(operation, record, record.clock, read.round, placement, now)
             covering = carrying(tombstone, record.siblings)
-            return self._writes.begin(operation, covering, record.clock, quorum, placement, now)
+            return self._writes.begin(operation, covering, record.clock, placement, now)
 
         return self._read_first(operation, max(message.r or rules.r, rules.pr), then, placement, now)
 
@@ -304,7 +313,6 @@ class Requests:
         record: Record,
         context: Clock,
         round: int,
-        quorum: Quorum,
         placement: Placement,
         now: Now,
     ) -> list[Effect]:
@@ -313,7 +321,7 @@ class Requests:
             reason = "what was read is out of date by now: ask again"
             return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
         operation.context = context
-        return self._writes.settle(operation, record, round, quorum, placement, now)
+        return self._writes.settle(operation, record, round, placement, now)
 
     def _own(self, key: bytes, placement: Placement) -> ReplicaFetched | None:
         """What this node has of a key, if it is an owner or holds it for one."""

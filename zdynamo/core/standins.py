@@ -42,15 +42,15 @@ def takers(key: bytes, placement: Placement, state: State, bytes_to: Mapping[Nod
     return Takers(asked, held, mine, len(asked) < len(reached))
 
 
-def readers(key: bytes, placement: Placement, state: State) -> tuple[list[NodeId], list[NodeId]]:
+def readers(key: bytes, placement: Placement, state: State) -> tuple[tuple[NodeId, ...], tuple[NodeId, ...]]:
     """Whom a read of a storage key asks: other owners that can be reached, and a fallback for each that is missing."""
     owners, up, lost = placement.owners_of(key), placement.others_up(key), state.patience.lost
-    reached = [owner for owner in up if owner not in lost] if lost else list(up)
+    reached = tuple(owner for owner in up if owner not in lost)
     missing = len(owners) - (placement.me in owners) - len(reached)
     if not missing:
-        return reached, []
-    fallbacks = [node for node in placement.fallbacks_of(key) if node not in lost][:missing]
-    return reached if fallbacks else list(up), fallbacks
+        return reached, ()
+    fallbacks = tuple(node for node in placement.fallbacks_of(key) if node not in lost)[:missing]
+    return reached if fallbacks else up, fallbacks
 
 
 def next_fallback(

@@ -54,7 +54,7 @@ class State:
             store, self.clock, self.rounds, self.tombstones, self.aside, self.trees, clock_skew_ms=limits.clock_skew_ms
         )
         self.hints = Hints(store, count_max=limits.hint_count_max, bytes_max=limits.hint_bytes_max)
-        self.patience = Patience(limits.replica_timeout_ms)
+        self.patience = Patience(limits.replica_timeout_ms, self.counters)
         self.buckets = Buckets(buckets, limits)
 
     def committed(self) -> None:

@@ -1,11 +1,14 @@
 """A write in progress, and what its writer has seen when it is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from zdynamo.core.pending import Handler, Origin
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, with_dots
 from zdynamo.core.tally import Tally
 from zdynamo.messages import NodeId
+
+NOBODY: Mapping[NodeId, tuple[NodeId, ...]] = MappingProxyType({})
 
 
 class Write:
@@ -14,9 +17,10 @@ class Write:
     handler: Handler
     tally: Tally
     owners: Sequence[NodeId] = ()  # the other owners that it is sent to
-    hold: dict[NodeId, tuple[NodeId, ...]]  # fallbacks that it is sent to, and for whom each holds it
+    hold: Mapping[NodeId, tuple[NodeId, ...]] = NOBODY  # fallbacks that it is sent to, and for whom each holds it
     mine: tuple[NodeId, ...] = ()  # for whom the coordinator holds it itself
-    primary = 0  # how many of the W have to be owners
+    needed = 1  # W, as far as there are owners
+    primary = 0  # how many of those have to be owners
     by_owners = 0  # answers that came from owners
     sibling: Sibling
     size = 0
@@ -43,10 +47,6 @@ class Write:
         self.due_ms = deadline_ms  # when to replace who is silent, or give up
         self.lww = lww  # a first attempt covers whatever its coordinator knows
         self.again = again  # a second or later attempt: it covers only what its context names
-
-    @property
-    def won(self) -> bool:
-        return self.tally.got >= self.tally.needed and self.by_owners >= self.primary
 
     @property
     def lost(self) -> bool:

@@ -16,8 +16,8 @@ from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, jo
 from zdynamo.core.replica import Copy
 from zdynamo.core.standins import next_fallback, takers
 from zdynamo.core.state import State
-from zdynamo.core.tally import Quorum, Tally
-from zdynamo.core.write import Write, context_after
+from zdynamo.core.tally import Tally
+from zdynamo.core.write import NOBODY, Write, context_after
 from zdynamo.messages import (
     Done,
     Forwarded,
@@ -55,10 +55,10 @@ class Writes:
         self._resent: set[int] = set()  # numbers of those sent again since then
 
     def begin(
-        self, operation: Write, sibling: Sibling, seen: Clock | None, quorum: Quorum, placement: Placement, now: Now
+        self, operation: Write, sibling: Sibling, seen: Clock | None, placement: Placement, now: Now
     ) -> list[Effect]:
         """Write a sibling (its dot and time are set here) over what `seen` covers; None: over what is known here."""
-        refusal: Answer | None = self._choose(operation, quorum, placement)
+        refusal: Answer | None = self._choose(operation, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
@@ -91,11 +91,9 @@ class Writes:
             effects.append(_large(operation, sibling))
         return effects
 
-    def settle(
-        self, operation: Write, record: Record, round: int, quorum: Quorum, placement: Placement, now: Now
-    ) -> list[Effect]:
+    def settle(self, operation: Write, record: Record, round: int, placement: Placement, now: Now) -> list[Effect]:
         """Bring a record that was read under that round to W replicas; nothing new is written."""
-        refusal = self._choose(operation, quorum, placement)
+        refusal = self._choose(operation, placement)
         if refusal is not None:
             return [answer(operation.origin, refusal)]
         copy = self._replica.load(operation.key)
@@ -109,11 +107,12 @@ class Writes:
         """Count an acknowledgement; answer the client at the W-th."""
         if not self._pending.counted(operation, replica):
             return []
-        self._patience.answered(replica, now.monotonic_ms - operation.began_ms)
+        if now.monotonic_ms - operation.began_ms > self._patience.quick_ms:
+            self._patience.answered(replica, now.monotonic_ms - operation.began_ms)
         if operation.answered:
             self._pending.forget_if_over(operation)
             return []
-        if not operation.hold or replica not in operation.hold:
+        if operation.primary and replica not in operation.hold:
             operation.by_owners += 1
         if message.beyond and operation.blind:
             operation.beyond = join(operation.beyond, Clock(message.beyond))
@@ -158,9 +157,12 @@ class Writes:
             effects = [] if operation.answered else self._give_up(operation)
             self._pending.drop(operation)
             return effects
+        patient_ms = operation.began_ms + self._patience.timeout_ms(silent, operation.size)
         operation.due_ms = operation.deadline_ms
+        if now.monotonic_ms < patient_ms < operation.deadline_ms:
+            operation.due_ms = patient_ms
         self._pending.postpone(operation)
-        if operation.answered:
+        if operation.answered or now.monotonic_ms < patient_ms:
             return []
         for owner in silent:
             if self._patience.may_replace(suspect=owner in placement.suspects):
@@ -185,12 +187,28 @@ class Writes:
         self.committed()
         return kept
 
-    def _choose(self, operation: Write, quorum: Quorum, placement: Placement) -> Answer | None:
+    def _choose(self, operation: Write, placement: Placement) -> Answer | None:
         """Who takes it; or why it cannot be done."""
+        key = operation.key
+        owners, up = placement.owners_of(key), placement.others_up(key)
+        if operation.needed > len(owners):
+            operation.needed = len(owners)
+        if len(up) + 1 < len(owners) or self._patience.lost or placement.me not in owners:
+            return self._choose_among(operation, owners, placement)
+        bytes_to, most = self._pending.bytes_to, self._limits.peer_bytes_max
+        for owner in up:
+            if bytes_to[owner] >= most:
+                return self._choose_among(operation, owners, placement)
+        operation.owners = up  # the usual case: all of them
+        if operation.primary:
+            operation.primary, operation.by_owners = min(operation.primary, len(owners)), 1
+        operation.tally = Tally(operation.needed, up, 1)
+        return None
+
+    def _choose_among(self, operation: Write, owners: tuple[NodeId, ...], placement: Placement) -> Answer | None:
+        """Some of the owners, and others for the rest."""
         chosen = takers(operation.key, placement, self._state, self._pending.bytes_to)
-        owners = placement.owners_of(operation.key)
-        needed, primary = min(quorum.needed, len(owners)), min(quorum.primary, len(owners))
-        owning = placement.me in owners
+        needed, primary, owning = operation.needed, min(operation.primary, len(owners)), placement.me in owners
         if not owning and not any(self._hints.has_room(target) for target in chosen.mine):
             names = placement.names(chosen.mine)
             return Refused(operation.request, f"this node holds as much as it may for {names}", retry=True)
@@ -244,9 +262,10 @@ class Writes:
     ) -> list[Effect]:
         """`round`: the one that the record was read under, if not that of this node's copy."""
         operation.handler = self
-        operation.size = size = len(encoded) + OPERATION_BYTES
-        patience_ms = self._patience.timeout_ms(operation.owners, size)
-        operation.due_ms = min(operation.deadline_ms, now.monotonic_ms + patience_ms)
+        operation.size = len(encoded) + OPERATION_BYTES
+        due_ms = now.monotonic_ms + self._limits.replica_timeout_ms
+        if due_ms < operation.deadline_ms:
+            operation.due_ms = due_ms
         self._pending.add(operation)
         if round is None:
             round = self._rounds.of_key(operation.key)
@@ -258,7 +277,8 @@ class Writes:
             effects += [Send(node, _holding(message, targets)) for node, targets in operation.hold.items()]
         for target in operation.mine:
             self._keep_hint(target, operation)
-        return effects + self._conclude(operation, placement, now) if operation.won else effects
+        tally = operation.tally
+        return effects if tally.got < tally.needed else effects + self._conclude(operation, placement, now)
 
     def _replace(self, owner: NodeId, operation: Write, placement: Placement, now: Now) -> list[Effect]:
         """Find somebody to stand in for an owner. The write is counted there; a hint kept here only helps later."""
@@ -292,7 +312,8 @@ class Writes:
         return Send(node, message if targets is None else _holding(message, targets))
 
     def _conclude(self, operation: Write, placement: Placement, now: Now) -> list[Effect]:
-        if not operation.won:
+        tally = operation.tally
+        if tally.got < tally.needed or operation.by_owners < operation.primary:
             return self._give_up(operation) if operation.lost else []
         if operation.beyond is not NOTHING_SEEN and not operation.rewritten:
             return self._write_over(operation, placement, now)
@@ -307,7 +328,8 @@ class Writes:
         operation.answered = False
         operation.rewritten = operation.unsure = True
         operation.number = self._pending.next_number()
-        if self._choose(operation, Quorum(unknown.needed, operation.primary), placement) is not None:
+        operation.hold, operation.mine = NOBODY, ()
+        if self._choose(operation, placement) is not None:
             return [answer(operation.origin, unknown)]
         encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), placement, now)
         return self._send(operation, encoded, placement, now) if encoded else [answer(operation.origin, unknown)]
