@@ -9,6 +9,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from zdynamo.core.events import Effect, Now, Send
+from zdynamo.core.patience import Patience
 from zdynamo.core.pending import Answer, Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.tally import Tally
@@ -76,9 +77,10 @@ StandIn = Callable[[Forwarding, Placement, Now], list[Effect]]  # coordinate wha
 class Forwards:
     """The requests that this node has handed on."""
 
-    def __init__(self, pending: Pending, *, replica_timeout_ms: int, stand_in: StandIn) -> None:
+    def __init__(self, pending: Pending, patience: Patience, *, replica_timeout_ms: int, stand_in: StandIn) -> None:
         self._stand_in = stand_in
         self._pending = pending
+        self._patience = patience
         self._patience_ms = PATIENCE * replica_timeout_ms
 
     def begin(self, operation: Forwarding, candidates: list[NodeId], now: Now) -> list[Effect]:
@@ -110,6 +112,8 @@ class Forwards:
         self, replica: NodeId, operation: Forwarding, placement: Placement, now: Now, *, gone: bool = False
     ) -> list[Effect]:
         """The node asked is not there."""
+        if replica not in operation.tally.waiting:
+            return []
         self._pending.heard(operation, replica)
         operation.tally.no(replica)
         operation.unsure = True
@@ -124,7 +128,8 @@ class Forwards:
         operation.unsure = True
         if operation.candidates:
             return self._ask_next(operation, now)
-        if operation.stands_in:
+        suspect = not operation.tally.waiting.isdisjoint(placement.suspects)
+        if operation.stands_in and self._patience.may_replace(suspect=suspect):
             return self._take_over(operation, placement, now)
         operation.due_ms = operation.deadline_at_ms
         self._pending.postpone(operation)

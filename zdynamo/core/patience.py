@@ -12,6 +12,7 @@ SLOWEST = 10  # configured timeouts that a slow peer is waited for at most
 FORGET = 0.01  # of the slowest answer of a peer, with each quicker one: about a hundred back
 BYTES_PER_MS = 64 * 2**10  # of a record, that a slow link still moves
 SHARE = 0.1  # of the requests for which a peer that nobody suspects may be replaced
+REQUESTS = ("gets", "puts", "deletes", "requests.forwarded")
 SAVED_MAX = 50.0  # replacements that may come at once after a while without any
 
 
@@ -48,7 +49,7 @@ class Patience:
         """Whether to have a silent peer replaced. Under overload all are silent, and replacing them makes it worse."""
         if suspect:
             return True
-        requests = self._counters["gets"] + self._counters["puts"] + self._counters["deletes"]
+        requests = sum(self._counters[kind] for kind in REQUESTS)
         self._saved = min(SAVED_MAX, self._saved + SHARE * (requests - self._counted))
         self._counted = requests
         if self._saved < 1:

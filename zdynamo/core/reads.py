@@ -27,7 +27,9 @@ from zdynamo.messages import (
     FetchReplica,
     Found,
     NodeId,
+    OutcomeUnknown,
     QuorumNotMet,
+    Refused,
     ReplicaFetched,
     SiblingValue,
 )
@@ -60,6 +62,7 @@ class Read:
     began_ms = 0
     needed = 0
     strict = False  # only owners that know count
+    unsure = False  # it is for a write of which an earlier attempt may have been done
     first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
     unsettled = 0  # of the answers, by fallbacks, and owners that may have lost something
     held = 0  # bytes of the records in them
@@ -137,7 +140,7 @@ class Reads:
         may_answer = len(others) + (owning if strict else len(standing) + (local is not None))
         if may_answer < needed:
             down = placement.down_of(operation.key)
-            return [answer(operation.origin, QuorumNotMet(operation.request, needed, may_answer, f"down: {down}"))]
+            return self.turned_down(operation, QuorumNotMet(operation.request, needed, may_answer, f"down: {down}"))
         if needed == 1 and local is not None and (local.settled or (local.record and not strict)):
             others, standing = NONE, NONE
         if standing:
@@ -242,6 +245,11 @@ class Reads:
                 effects += self._ask_another(operation, placement, now)
         return effects
 
+    def turned_down(self, operation: Read, message: QuorumNotMet | Refused) -> list[Effect]:
+        """The answer to what cannot be read, or not be written for that."""
+        unknown = OutcomeUnknown(operation.request, operation.needed, 0)
+        return [answer(operation.origin, unknown if operation.unsure else message)]
+
     def drop(self, operation: Read) -> None:
         """End it without a word."""
         if operation.everywhere:
@@ -330,7 +338,7 @@ class Reads:
         self.drop(operation)
         unknown = operation.unsettled
         reason = f"{unknown} replicas do not know: they stand in, or may have lost what they held" if unknown else ""
-        return [answer(operation.origin, QuorumNotMet(operation.request, operation.needed, operation.got, reason))]
+        return self.turned_down(operation, QuorumNotMet(operation.request, operation.needed, operation.got, reason))
 
 
 def read_answer(request: bytes, key: bytes, record: Record, wall_ms: int, *, lww: bool = False) -> Found | Absent:

@@ -22,7 +22,7 @@ from zdynamo.core.repairs import Repair, Repairs
 from zdynamo.core.state import State
 from zdynamo.core.tally import Quorum
 from zdynamo.core.tombstones import is_dead
-from zdynamo.core.write import Write, context_after
+from zdynamo.core.write import Write, context_after, turned_down
 from zdynamo.core.writes import RETRY_AFTER_MS, Writes
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
@@ -48,6 +48,7 @@ from zdynamo.messages import (
 from zdynamo.partition import storage_key
 
 NO_DOT = (0, 0, 0)
+NOT_THERE = ("disk", "limit", "stale layout")  # why a replica refuses what another may take
 DISK_FULL = "the disk is full: ask again, or another node"
 
 HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # an owner has told its round of a key's partition
@@ -66,7 +67,7 @@ class Requests:
         self._reads = Reads(state, self.pending, self._repairs)
         self._writes = Writes(state, self.pending)
         patience_ms = state.limits.replica_timeout_ms
-        self._forwards = Forwards(self.pending, replica_timeout_ms=patience_ms, stand_in=self._stand_in)
+        self._forwards = Forwards(self.pending, state.patience, replica_timeout_ms=patience_ms, stand_in=self._stand_in)
         self._forming = Forming(self._counters, hand_on=self._hand_on)
 
     def admit(
@@ -119,7 +120,7 @@ class Requests:
         operation = self.pending.get(message.request)
         if isinstance(operation, Write) and message.reason == "stale round":
             return self._writes.outdated(replica, message, operation, placement, now)
-        gone = message.reason in ("disk", "limit")
+        gone = message.reason in NOT_THERE
         return operation.handler.missed(replica, operation, placement, now, gone=gone) if operation else []
 
     def missing(self, replica: NodeId, placement: Placement, now: Now, *, gone: bool) -> list[Effect]:
@@ -155,7 +156,7 @@ class Requests:
         kept = [_unread(effect) for effect in effects]
         for read in self.pending.of_kind(Read):
             if not read.answered:
-                kept.append(answer(read.origin, Refused(read.request, DISK_FULL, retry=True)))
+                kept += self._reads.turned_down(read, Refused(read.request, DISK_FULL, retry=True))
             self._reads.drop(read)
         return kept
 
@@ -190,7 +191,8 @@ class Requests:
             return self._get(origin, message, key, rules, due_ms, placement, now)
         owners = placement.owners_of(key)
         if placement.me not in owners and not (placement.me in placement.sharers and self._all_gone(owners, placement)):
-            return self._hand_on(Held(origin, message, hops, due_ms), owners, placement, now)
+            to = (*owners, *placement.fallbacks_of(key)) if self._all_gone(owners, placement) else owners
+            return self._hand_on(Held(origin, message, hops, due_ms), to, placement, now)
         return self._write(origin, message, key, rules, due_ms, placement, now)
 
     def _write(
@@ -202,8 +204,10 @@ class Requests:
         due_ms: int,
         placement: Placement,
         now: Now,
+        *,
+        unsure: bool = False,
     ) -> list[Effect]:
-        """Coordinate it here."""
+        """Coordinate it here. `unsure`: an earlier attempt may have been written."""
         seen = _seen(message, key)
         if isinstance(seen, Refused):
             return [answer(origin, seen)]
@@ -211,6 +215,8 @@ class Requests:
             self.pending.next_number(), origin, message.request, key, due_ms,
             lww=rules.conflict == LWW, again=message.attempt > 1,
         )  # fmt: skip
+        if unsure:
+            operation.unsure = True
         if isinstance(message, Put):
             self._counters["puts"] += 1
             return self._put(operation, message, seen, rules, placement, now)
@@ -223,7 +229,9 @@ class Requests:
         assert not isinstance(message, Get)
         key = storage_key(message.bucket.encode(), message.key, placement.partitions)
         rules = self._state.buckets.of(message.bucket)
-        return self._write(handed_on.origin, message, key, rules, handed_on.deadline_at_ms, placement, now)
+        return self._write(
+            handed_on.origin, message, key, rules, handed_on.deadline_at_ms, placement, now, unsure=handed_on.unsure
+        )
 
     def _get(
         self, origin: Origin, message: Get, key: bytes, rules: Bucket, due_ms: int, placement: Placement, now: Now
@@ -238,7 +246,7 @@ class Requests:
     ) -> list[Effect]:
         if not self._state.store.room():
             reason = "the disk is nearly full (storage.disk_free_min): free some room"
-            return [answer(operation.origin, Refused(message.request, reason, retry=True))]
+            return turned_down(operation, Refused(message.request, reason, retry=True))
         ttl_ms = rules.expiry_ms if message.ttl_ms < 0 else message.ttl_ms
         expires_ms = self._state.clock.wall_ms(now) + ttl_ms if ttl_ms else 0
         request = message.request
@@ -305,6 +313,7 @@ class Requests:
         read = Read(
             self.pending.next_number(), operation.origin, operation.request, operation.key, operation.due_ms, then=then
         )
+        read.unsure = operation.unsure
         return self._reads.begin(read, Quorum(r, r), self._own(operation.key, placement), placement, now)
 
     def _settle(
@@ -319,7 +328,7 @@ class Requests:
         """Bring what was read to W replicas, unless something may have been removed for good since it was read."""
         if self._state.rounds.is_straggler(operation.key, round):
             reason = "what was read is out of date by now: ask again"
-            return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
+            return turned_down(operation, Refused(operation.request, reason, retry=True))
         operation.context = context
         return self._writes.settle(operation, record, round, placement, now)
 

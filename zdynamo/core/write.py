@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from zdynamo.core.pending import Handler, Origin
+from zdynamo.core.events import Effect
+from zdynamo.core.pending import Answer, Handler, Origin, answer
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, with_dots
 from zdynamo.core.tally import Tally
-from zdynamo.messages import NodeId
+from zdynamo.messages import NodeId, OutcomeUnknown
 
 NOBODY: Mapping[NodeId, tuple[NodeId, ...]] = MappingProxyType({})
 
@@ -55,6 +56,12 @@ class Write:
             return True
         may_come = sum(owner in self.tally.waiting for owner in self.owners) if self.primary else 0
         return self.by_owners + may_come < self.primary
+
+
+def turned_down(operation: Write, refusal: Answer) -> list[Effect]:
+    """The answer to a write that is not begun: not a refusal, if an earlier attempt may have been."""
+    unknown = OutcomeUnknown(operation.request, operation.needed, 0)
+    return [answer(operation.origin, unknown if operation.unsure else refusal)]
 
 
 def context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:

@@ -17,7 +17,7 @@ from zdynamo.core.replica import Copy
 from zdynamo.core.standins import next_fallback, takers
 from zdynamo.core.state import State
 from zdynamo.core.tally import Tally
-from zdynamo.core.write import NOBODY, Write, context_after
+from zdynamo.core.write import NOBODY, Write, context_after, turned_down
 from zdynamo.messages import (
     Done,
     Forwarded,
@@ -52,7 +52,7 @@ class Writes:
         self._patience = state.patience
         self._counters = state.counters
         self._staged: list[Write] = []  # since the last commit
-        self._resent: set[int] = set()  # numbers of those sent again since then
+        self._resent: list[tuple[Write, NodeId]] = []  # those sent once more since then, and to whom
 
     def begin(
         self, operation: Write, sibling: Sibling, seen: Clock | None, placement: Placement, now: Now
@@ -60,7 +60,7 @@ class Writes:
         """Write a sibling (its dot and time are set here) over what `seen` covers; None: over what is known here."""
         refusal: Answer | None = self._choose(operation, placement)
         if refusal is not None:
-            return [answer(operation.origin, refusal)]
+            return turned_down(operation, refusal)
         copy = self._replica.load(operation.key)
         held = written_by(copy.record, operation.request)
         if held is not None:
@@ -79,11 +79,11 @@ class Writes:
         if len(copy.record.siblings) >= limits.siblings_max or len(copy.encoded) > limits.record_bytes_max:
             refusal = self._too_much(operation, copy, seen)
             if refusal is not None:
-                return [answer(operation.origin, refusal)]
+                return turned_down(operation, refusal)
         encoded = self._mint(operation, copy, seen, placement, now)
         if encoded is None:
             reason = "the disk is full: no counters can be reserved"
-            return [answer(operation.origin, Refused(operation.request, reason, retry=True))]
+            return turned_down(operation, Refused(operation.request, reason, retry=True))
         if operation.lww and context is not None and not operation.again:
             count_covered(self._state, copy.record, context, sibling)
         effects = self._send(operation, encoded, placement, now)
@@ -95,7 +95,7 @@ class Writes:
         """Bring a record that was read under that round to W replicas; nothing new is written."""
         refusal = self._choose(operation, placement)
         if refusal is not None:
-            return [answer(operation.origin, refusal)]
+            return turned_down(operation, refusal)
         copy = self._replica.load(operation.key)
         encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record), copy)
         self._staged.append(operation)
@@ -122,12 +122,16 @@ class Writes:
         self, replica: NodeId, operation: Write, placement: Placement, now: Now, *, gone: bool = False
     ) -> list[Effect]:
         """The replica will not take it: another one does, or the coordinator keeps it for later."""
+        if replica not in operation.tally.waiting:
+            return []
         self._pending.heard(operation, replica)
         operation.tally.no(replica)
         effects: list[Effect] = []
-        if gone:
-            for owner in operation.hold.get(replica, (replica,)):
-                effects += self._replace(owner, operation, placement, now)
+        for owner in operation.hold.get(replica, (replica,)) if gone else ():
+            instead = [] if operation.answered else self._replace(owner, operation, placement, now)
+            effects += instead
+            if not instead:
+                self._keep_hint(owner, operation)
         if not operation.answered and operation.lost:
             return effects + self._give_up(operation)
         self._pending.forget_if_over(operation)
@@ -176,7 +180,7 @@ class Writes:
 
     def abandon(self, effects: list[Effect], *, surely_nothing: bool) -> list[Effect]:
         """The effects to carry out instead when the commit failed: nothing of what was staged leaves the node."""
-        numbers = {operation.number for operation in self._staged} | self._resent
+        numbers = {operation.number for operation in self._staged} | {write.number for write, _ in self._resent}
         requests = {(operation.origin, operation.request) for operation in self._staged}
         kept = [effect for effect in effects if not _concerns(effect, numbers, requests)]
         for operation in self._staged:
@@ -184,8 +188,21 @@ class Writes:
             refused = Refused(operation.request, "the disk is full: nothing was written", retry=True)
             kept.append(answer(operation.origin, refused if surely_nothing and not operation.unsure else unknown))
             self._pending.drop(operation)
+        for operation, node in self._resent:
+            kept += self._unsent(operation, node)
         self.committed()
         return kept
+
+    def _unsent(self, operation: Write, node: NodeId) -> list[Effect]:
+        """What it was to be sent may not have been kept: it is not waited for."""
+        if self._pending.get(operation.number) is not operation:
+            return []
+        self._pending.heard(operation, node)
+        operation.tally.no(node)
+        if not operation.answered and operation.lost:
+            return self._give_up(operation)
+        self._pending.forget_if_over(operation)
+        return []
 
     def _choose(self, operation: Write, placement: Placement) -> Answer | None:
         """Who takes it; or why it cannot be done."""
@@ -281,18 +298,14 @@ class Writes:
         return effects if tally.got < tally.needed else effects + self._conclude(operation, placement, now)
 
     def _replace(self, owner: NodeId, operation: Write, placement: Placement, now: Now) -> list[Effect]:
-        """Find somebody to stand in for an owner. The write is counted there; a hint kept here only helps later."""
-        if not operation.answered:
-            asked = {**operation.hold, placement.me: ()}
-            node = next_fallback(operation.key, placement, self._state, asked, self._pending.bytes_to)
-            if node is not None and self._replica.fetch(operation.key):
-                operation.hold = {**operation.hold, node: (owner,)}
-                self._pending.asked(operation, node)
-                self._counters["writes.sloppy"] += 1
-                return [self._as_held(node, operation, placement, now)]
-        if placement.is_down(owner):
-            self._keep_hint(owner, operation)
-        return []
+        """Somebody stands in for an owner, and is counted; []: there is nobody."""
+        node = next_fallback(operation.key, placement, self._state, operation.hold, self._pending.bytes_to)
+        if node is None or not self._replica.fetch(operation.key):
+            return []
+        operation.hold = {**operation.hold, node: (owner,)}
+        self._pending.asked(operation, node)
+        self._counters["writes.sloppy"] += 1
+        return [self._as_held(node, operation, placement, now)]
 
     def _keep_hint(self, target: NodeId, operation: Write) -> None:
         """For later, beside the copy here; it is not an acknowledgement."""
@@ -303,7 +316,7 @@ class Writes:
 
     def _as_held(self, node: NodeId, operation: Write, placement: Placement, now: Now) -> Effect:
         """Send it once more or to one more, as it is held here now. That may be of this very batch."""
-        self._resent.add(operation.number)
+        self._resent.append((operation, node))
         message = StoreReplica(
             operation.number, operation.deadline_ms - now.monotonic_ms, placement.layouts,
             self._rounds.of_key(operation.key), operation.key, self._replica.fetch(operation.key),
