@@ -1,5 +1,7 @@
 """A lone node of a cluster of five: each key has three owners and two others that may stand in."""
 
+from msgspec.structs import replace
+
 from support.nodes import WALL_MS, LoneNode, request_id, sent, view
 from zdynamo.core.events import Effect, Tick, ViewChanged
 from zdynamo.core.hints import Held
@@ -62,7 +64,7 @@ class Five(LoneNode):
     @property
     def held(self) -> dict[str, Held]:
         """What is held, by target."""
-        return self.node._state.hints.held
+        return {target: replace(held) for target, held in self.node._state.hints.held.items()}
 
     def holds(self, *targets: str, key: bytes | None = None, record: bytes | None = None, round: int = 0) -> None:
         """A peer has it hold a record for these."""

@@ -101,13 +101,15 @@ class Handoff:
         self._due_ms = min(self._due_ms, now.monotonic_ms)
         if target in self._hints.held:
             return []
-        del self._sweeps[target]
+        self._sweeps.pop(target, None)
         return [Noted("hints.handed_over", {"member": placement.name_of(target)})]
 
     def missed(
         self, replica: NodeId, operation: Handover, placement: Placement, now: Now, *, gone: bool = False
     ) -> list[Effect]:
         """The target will not take it now."""
+        if replica != operation.target:
+            return []
         self._over(operation)
         sweep = self._sweeps.get(operation.target)
         if sweep is not None:
@@ -146,7 +148,7 @@ class Handoff:
             record = self._state.replica.fetch(key)
             if record:
                 effects.append(self._send(target, key, record, sweep, placement, now))
-            else:  # an old copy that was set aside, or something reaped
+            elif self._state.partitions.settled(key):  # else it may be aside, and come back
                 self._hints.remove(target, key)
         if not sweep.on_way:
             sweep.after = b""

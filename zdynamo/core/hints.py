@@ -14,7 +14,7 @@ from zdynamo.messages import NodeId
 from zdynamo.partition import partition_of_storage_key
 
 KEY = OWN_KEYS + b"hint"  # then the length of the target, the target, and the storage key
-SIZE_BYTES = 4  # of the value: the size of the record when it came
+SIZE_BYTES = 4  # of the value: the size of the record when it came last
 BEHIND_ALL = b"\xff\xff"  # no storage key is
 
 
@@ -46,12 +46,13 @@ class Hints:
         return held.count < self._count_max and held.bytes < self._bytes_max
 
     def add(self, target: NodeId, key: bytes, size: int) -> None:
-        """Stage an entry for a storage key; one that is there stays as it is."""
+        """Stage an entry for a storage key, or its new size."""
         self._added[partition_of_storage_key(key)] += 1
-        entry = _entry(target, key)
-        if self._store.get(entry) is None:
-            self._store.put(entry, size.to_bytes(SIZE_BYTES, "big"))
-            self._change(target, 1, size)
+        entry, encoded = _entry(target, key), size.to_bytes(SIZE_BYTES, "big")
+        before = self._store.get(entry)
+        if before != encoded:
+            self._store.put(entry, encoded)
+            self._change(target, int(before is None), size - int.from_bytes(before or b"", "big"))
 
     def remove(self, target: NodeId, key: bytes) -> None:
         """Stage the end of an entry."""
@@ -83,7 +84,7 @@ class Hints:
     def discarded(self) -> None:
         """What was staged is gone."""
         staged, self._staged = self._staged, []
-        for target, count, size in staged:
+        for target, count, size in reversed(staged):
             self._count(target, -count, -size)
 
     def _change(self, target: NodeId, count: int, size: int) -> None:

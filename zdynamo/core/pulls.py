@@ -355,7 +355,11 @@ class Pulls:
         self._partitions.keep(partition)
 
     def _holds_any(self, partition: int) -> bool:
-        return next(self._state.store.scan(*stretch(partition)), None) is not None
+        """Also what is only staged, which is among what this process has begun to hold."""
+        return (
+            self._state.hints.added(partition) > 0
+            or next(self._state.store.scan(*stretch(partition)), None) is not None
+        )
 
     def _hush(self, peer: NodeId, now: Now) -> None:
         self._quiet[peer] = now.monotonic_ms + AGAIN_MS

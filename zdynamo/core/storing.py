@@ -7,7 +7,7 @@ from zdynamo.core.events import Effect, Noted, Now, Send
 from zdynamo.core.placement import Placement
 from zdynamo.core.state import State
 from zdynamo.messages import HandOver, HoldReplica, NodeId, ReplicaRefused, ReplicaStored, StoreReplica
-from zdynamo.partition import is_storage_key
+from zdynamo.partition import is_storage_key, partition_of_storage_key
 
 HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # a peer has told its round of a key's partition
 
@@ -20,16 +20,22 @@ class Storing:
         self._heard_round = heard_round
 
     def store(self, sender: NodeId, message: StoreReplica, placement: Placement, now: Now) -> list[Effect]:
+        if self._is_elsewhere(message.key, placement):
+            return [Send(sender, ReplicaRefused(message.request, "stale layout"))]
         return self._take(sender, message, placement, now)
 
     def hand_over(self, sender: NodeId, message: HandOver, placement: Placement, now: Now) -> list[Effect]:
         """Who hands it over forgets it then: so it has to be on disk, also what was here already."""
+        if self._is_elsewhere(message.key, placement):
+            return [Send(sender, ReplicaRefused(message.request, "stale layout"))]
         self._state.store.want_sync()
         return self._take(sender, message, placement, now)
 
     def hold(self, sender: NodeId, message: HoldReplica, placement: Placement, now: Now) -> list[Effect]:
         """Nothing is acknowledged that is held for nobody: it would never come to an owner."""
-        if not is_storage_key(message.key, placement.partitions) or not placement.owners:
+        if not placement.owners:
+            return [Send(sender, ReplicaRefused(message.request, "stale layout"))]
+        if not is_storage_key(message.key, placement.partitions):
             return [Send(sender, ReplicaRefused(message.request, "malformed"))]
         owners, hints = placement.owners_of(message.key), self._state.hints
         targets = [node for node in message.targets if node in owners and node != placement.me and hints.has_room(node)]
@@ -41,6 +47,11 @@ class Storing:
             for target in targets:
                 hints.add(target, message.key, len(message.record))
         return effects
+
+    def _is_elsewhere(self, key: bytes, placement: Placement) -> bool:
+        """Whether this node is no owner: then it takes nothing without a hint, or nobody would ever take it away."""
+        owners, partition = placement.owners, partition_of_storage_key(key)
+        return partition < len(owners) and placement.me not in owners[partition]
 
     def _take(
         self, sender: NodeId, message: StoreReplica | HoldReplica | HandOver, placement: Placement, now: Now
