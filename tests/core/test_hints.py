@@ -1,6 +1,6 @@
 """The index of what is held for others: what it counts, what it refuses, and what is left of it (paper 4.6)."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.five import LIMITS, RECORD, Five, record_of
 from support.nodes import CLUSTER, LoneNode, sent, view
@@ -146,6 +146,7 @@ def test_what_is_held_anew_is_noticed_by_partition() -> None:
 CHANGES = st.lists(st.tuples(st.sampled_from("bc"), st.integers(0, 3), st.integers(0, 999), st.booleans()), max_size=30)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(CHANGES, st.booleans()), max_size=6))
 def test_counts_are_what_a_recount_finds_whatever_is_kept_and_lost(batches: list[tuple[list[object], bool]]) -> None:
     store = MemoryStore()

@@ -54,11 +54,22 @@ def test_when_too_few_owners_know_the_quorum_is_not_met() -> None:
 
 
 def test_who_does_not_know_counts_beside_an_answer_that_found_the_key() -> None:
-    node = LoneNode(view(took_over=True))
+    node = LoneNode(view(took_over=True, down="c"))
 
     begun = node.asked(get())
     done = node.hears("b", ReplicaFetched(fetch_of(begun), True, 0, record_of(b"v")))
 
+    assert isinstance(answers(done)[0], Found)
+
+
+def test_who_does_not_know_does_not_count_while_another_owner_may() -> None:
+    node = LoneNode(view(took_over=True))
+
+    begun = node.asked(get())
+    first = node.hears("b", ReplicaFetched(fetch_of(begun), True, 0, record_of(b"v")))
+    done = node.hears("c", ReplicaFetched(fetch_of(begun), True, 0, record_of(b"v")))
+
+    assert answers(first) == []
     assert isinstance(answers(done)[0], Found)
 
 

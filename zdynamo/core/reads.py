@@ -1,8 +1,9 @@
 """Coordinating a read: ask the owners, merge what they hold, answer at R (paper 4.5).
 
-*Absent* needs R owners that are settled for the partition. Who is not settled may have lost the last write: its answer
-counts only where the key was found, and never when owners that know are demanded. Who is more than one reaping round
-behind another has an old copy: it may hold what is gone for good, and counts as missing.
+*Absent* needs R owners that are settled for the partition. Who is not settled may have lost the last write, and who
+stands in for an owner may never have had it. Where they have nothing they do not know: that counts beside an answer
+that found the key, once no owner is waited for that may know, and never when owners that know are demanded. Who is more
+than one reaping round behind another has an old copy: it may hold what is gone for good, and counts as missing.
 
 A read stays after its answer until all that were asked have been heard, or for a short while. Then whoever holds less
 than all of them together is sent the rest (read repair).
@@ -65,6 +66,8 @@ class Read:
     unsure = False  # it is for a write of which an earlier attempt may have been done
     first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
     unsettled = 0  # of the answers, by fallbacks, and owners that may have lost something
+    ignorant = 0  # of those, the ones without the key
+    patient = True  # owners are still within their timeout
     held = 0  # bytes of the records in them
     record = EMPTY  # of all answers together
 
@@ -93,8 +96,11 @@ class Read:
 
     @property
     def got(self) -> int:
-        if self.unsettled and (self.strict or self.record is EMPTY):
-            return len(self.answers) - self.unsettled
+        if self.unsettled:
+            if self.strict or self.record is EMPTY:
+                return len(self.answers) - self.unsettled
+            if self.ignorant and self.patient and not self.tally.waiting.issubset(self.standing):
+                return len(self.answers) - self.ignorant
         return len(self.answers)
 
     @property
@@ -132,7 +138,7 @@ class Reads:
         operation.strict = strict = quorum.primary > 0
         others, standing = placement.others_up(operation.key), NONE
         owning = placement.me in owners
-        if self._patience.lost or len(others) + owning < len(owners):
+        if not strict and (self._patience.lost or len(others) + owning < len(owners)):
             others, standing = readers(operation.key, placement, self._state)
             operation.standing = standing
         if local is not None and not owning:
@@ -207,6 +213,7 @@ class Reads:
             operation.answers[replica] = first
             if not message.settled:
                 operation.unsettled += 1
+                operation.ignorant += not message.record
         elif not self._take(replica, message, operation):
             return self.missed(replica, operation, placement, now)
         if operation.answered:
@@ -219,9 +226,13 @@ class Reads:
         self, replica: NodeId, operation: Read, placement: Placement, now: Now, *, gone: bool = False
     ) -> list[Effect]:
         """The replica will not answer: another one may."""
+        if replica not in operation.tally.waiting:
+            return []
         operation.tally.no(replica)
         if operation.answered:
             return [] if operation.tally.waiting else self._finish(operation, now)
+        if operation.got >= operation.needed:
+            return self._conclude(operation, placement, now)
         asked = self._ask_another(operation, placement, now) if gone else []
         return self._give_up(operation) if operation.lost else asked
 
@@ -239,8 +250,11 @@ class Reads:
         self._pending.postpone(operation)
         if now.monotonic_ms < patient_ms:
             return []
+        operation.patient = False
+        if operation.got >= operation.needed:
+            return self._conclude(operation, placement, now)
         effects: list[Effect] = []
-        for owner in silent:
+        for owner in silent if not operation.strict else ():
             if self._patience.may_replace(suspect=owner in placement.suspects):
                 effects += self._ask_another(operation, placement, now)
         return effects
@@ -263,7 +277,7 @@ class Reads:
         """A fallback, in the place of an owner that does not answer."""
         bytes_to = self._pending.bytes_to
         node = next_fallback(operation.key, placement, self._state, operation.standing, bytes_to)
-        if node is None:
+        if node is None or operation.strict:
             return []
         operation.standing = (*operation.standing, node)
         self._pending.asked(operation, node)
@@ -282,6 +296,7 @@ class Reads:
         self._pending.bytes_in_flight += len(message.record)
         if not message.settled:
             operation.unsettled += 1
+            operation.ignorant += not message.record
         if not operation.answers:
             operation.first, operation.record = message, record
             operation.answers[replica] = message
@@ -301,12 +316,13 @@ class Reads:
         self._counters["reads.old_copies"] += len(old)
         for node in old:
             del operation.answers[node]
-        operation.record, operation.unsettled = EMPTY, 0
+        operation.record, operation.unsettled, operation.ignorant = EMPTY, 0, 0
         for kept in operation.answers.values():
             if kept.record:
                 operation.record = merge(operation.record, decode_record(kept.record))
             if not kept.settled:
                 operation.unsettled += 1
+                operation.ignorant += not kept.record
 
     def _conclude(self, operation: Read, placement: Placement, now: Now) -> list[Effect]:
         self._pending.succeeded(operation)
