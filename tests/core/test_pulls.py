@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from support.five import Five
 from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
 
 from zdynamo.core.aside import SLICE_RECORDS
@@ -19,7 +20,9 @@ from zdynamo.messages import (
     Found,
     Frame,
     Get,
+    HandOver,
     Hello,
+    HoldReplica,
     OutcomeUnknown,
     Page,
     Pong,
@@ -723,3 +726,129 @@ def test_what_a_failed_commit_has_not_moved_out_of_sight_is_not_shown() -> None:
     fails(node, lambda: node.node.step(Tick(), node.now))
 
     assert node.settled_of(OLD) == ReplicaFetched(5, False, 5, b"")
+
+
+# Old copies of what is held for others
+
+
+def stand_in(round: int = 0, **of: MemoryStore) -> Five:
+    """It holds a value for an owner, under that round."""
+    node = Five(owning=False, **of)
+    node.holds(node.others[0], round=round)
+    return node
+
+
+def until_settled(node: Five) -> None:
+    for _ in range(100):
+        node.after(100)
+        if not node.node._state.partitions.doubts:
+            return
+    raise AssertionError("it does not come to an end")
+
+
+def test_an_old_copy_of_what_is_held_for_others_goes_with_its_hint() -> None:
+    """It may be what was removed since; as with a lost disk, others have it, or it is among the copies lost."""
+    node = stand_in()
+
+    effects = node.hears(node.others[1], ReplicaRefused(0, "nothing"), _held_elsewhere(node, round=5))
+    until_settled(node)
+
+    assert "partition.set_aside" in names_noted(effects)
+    assert node.store.get(node.key) is None
+    assert [key for key, _ in node.store.scan(b"\xff\xffaside", b"\xff\xffasidf")] == []
+    for _ in range(3):
+        node.after(5000)
+    assert node.node._state.hints.targets_of(node.key) == []
+
+
+def _held_elsewhere(node: Five, round: int) -> HoldReplica:
+    """A record of the same partition, to be held under that round."""
+    return HoldReplica(3, 1000, (), round, node.more_keys(1)[0], record(b"new", actor=8), (node.others[0],))
+
+
+def test_what_it_is_given_under_the_new_round_stays() -> None:
+    node = stand_in()
+    later = _held_elsewhere(node, round=5)
+
+    effects = node.hears(node.others[1], later)
+    until_settled(node)
+
+    assert sent(effects, ReplicaStored) == [(node.others[1], ReplicaStored(3))]
+    assert node.store.get(later.key) == bytes(8) + later.record
+    assert node.node._state.hints.targets_of(later.key) == [node.others[0]]
+
+
+def test_an_old_copy_is_noticed_also_where_it_was_only_just_taken() -> None:
+    """Both in one batch: a scan does not show yet what the first has staged."""
+    node = Five(owning=False)
+    old = HoldReplica(2, 1000, (), 0, node.key, record(b"removed since"), (node.others[0],))
+
+    node.hears(node.others[1], old, _held_elsewhere(node, round=5))
+    until_settled(node)
+
+    assert node.store.get(node.key) is None
+
+
+def test_what_a_fallback_has_minted_itself_stays_when_it_hears_the_round() -> None:
+    """It has seen nothing else, so it cannot be what was removed."""
+    node = Five(owning=False, down=3)
+    begun = node.asked(Put(request_id(1), "", 1000, "default", node.name, b"mine", ""))
+    ((fallback, held),) = sent(begun, HoldReplica)
+
+    again = node.hears(fallback, ReplicaRefused(held.request, "stale round", 5))  # type: ignore[attr-defined]
+    done = node.hears(fallback, ReplicaStored(held.request))  # type: ignore[attr-defined]
+    until_settled(node)
+
+    ((_, resent),) = sent(again, HoldReplica)
+    assert (resent.round, resent.record) == (5, held.record)  # type: ignore[attr-defined]
+    assert len(answers(done)) == 1
+    assert node.store.get(node.key) is not None
+    assert node.node._state.hints.targets_of(node.key)
+
+
+def test_an_owner_that_refuses_what_is_handed_over_under_an_old_round_ends_it() -> None:
+    node = stand_in()
+    ((owner, over),) = sent(node.after(0), HandOver)
+
+    node.hears(owner, ReplicaRefused(over.request, "stale round", 5))  # type: ignore[attr-defined]
+    until_settled(node)
+    node.after(5000)
+    node.after(5000)
+
+    assert (node.store.get(node.key), node.held) == (None, {})
+
+
+def test_one_round_behind_what_is_held_is_no_old_copy() -> None:
+    node = stand_in()
+
+    node.hears(node.others[1], _held_elsewhere(node, round=1))
+
+    assert node.node._state.partitions.doubts == {}
+    assert node.store.get(node.key) is not None
+
+
+def test_a_fallback_that_holds_nothing_takes_the_round_as_it_is() -> None:
+    """Its disk may have been lost."""
+    node = Five(owning=False)
+
+    node.hears(node.others[1], later := _held_elsewhere(node, round=5))
+
+    assert node.node._state.partitions.doubts == {}
+    assert node.node._state.rounds.of(node.partition) == 5
+    assert node.store.get(later.key) is not None
+
+
+def test_a_node_outside_the_layout_is_not_believed_to_be_ahead_of_a_fallback() -> None:
+    node = LoneNode(view(others="bcdef", layout="abcde"))
+    key = next(
+        key
+        for number in range(100)
+        if "a" not in node.node._placement.owners_of(key := node.key(b"%d" % number))  # type: ignore[union-attr]
+    )
+    owner = node.node._placement.owners_of(key)[0]  # type: ignore[union-attr]
+    node.hears(owner, HoldReplica(1, 1000, (), 0, key, record(b"v"), (owner,)))
+
+    node.hears("f", HoldReplica(2, 1000, (), 5, key, record(b"w", actor=8), (owner,)))
+
+    assert node.node._state.rounds.of_key(key) == 0
+    assert node.node._state.partitions.doubts == {}

@@ -1,5 +1,7 @@
 """Leading a pass: what is dead goes when every owner has proved to hold it, and stays when anything is against it."""
 
+from collections.abc import Callable
+
 import pytest
 from msgspec.structs import replace
 from support import nodes
@@ -22,6 +24,7 @@ from support.deaths import (
     sibling,
     until_next_pass,
 )
+from support.five import Five
 from support.nodes import CLUSTER, WALL_MS, LoneNode, request_id, sent, view
 
 from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
@@ -802,3 +805,111 @@ def test_after_a_commit_that_failed_there_is_room_for_as_many_passes_as_before()
         pass_time(node, 5 * LIMITS.reap_interval_ms)
 
     assert begun == [8, 8]
+
+
+# With members that own nothing of the partition
+
+
+def leading() -> Five:
+    """An owner of five members that holds one tombstone."""
+    node = Five(limits=LIMITS)
+    node.hears(node.others[0], StoreReplica(0, 1000, (), 0, node.key, TOMBSTONE))
+    return node
+
+
+def all_say(
+    node: Five, effects: list[Effect], kind: type, answer: Callable[[PeerMessage], PeerMessage]
+) -> list[Effect]:
+    """Whoever was asked this answers; what follows from the last of them."""
+    for to, message in sent(effects, kind):
+        last = node.hears(to, answer(message))  # type: ignore[arg-type]
+    return last
+
+
+def nothing_differs(ask: PeerMessage) -> PeerMessage:
+    assert isinstance(ask, ReapAsk)
+    return ReapHeld(ask.request, ask.partition, 0, "", ())
+
+
+def begins(begin: PeerMessage) -> PeerMessage:
+    assert isinstance(begin, BeginRound)
+    return RoundBegun(begin.request, begin.partition, begin.round, "")
+
+
+def test_all_members_of_the_layout_are_asked_and_begin_the_rounds_and_owners_remove() -> None:
+    node = leading()
+
+    asks = until_next_pass(node)
+    first = all_say(node, asks, ReapAsk, nothing_differs)
+    second = all_say(node, first, BeginRound, begins)
+    reaps = all_say(node, second, BeginRound, begins)
+
+    assert sorted(to for to, _ in sent(asks, ReapAsk)) == list("bcde")
+    assert sorted(to for to, _ in sent(first, BeginRound)) == list("bcde")
+    assert sorted(to for to, _ in sent(second, BeginRound)) == list("bcde")
+    assert sorted(to for to, _ in sent(reaps, Reap)) == sorted(node.others)
+
+
+def test_what_a_fallback_holds_something_under_stays() -> None:
+    node = leading()
+    asks = until_next_pass(node)
+    ask = asks[0].message  # type: ignore[union-attr]
+    for peer in (*node.others, node.fallbacks[0]):
+        node.hears(peer, nothing_differs(ask))  # type: ignore[arg-type]
+
+    effects = node.hears(node.fallbacks[1], ReapHeld(ask.request, ask.partition, 0, "", (0,)))  # type: ignore[union-attr]
+
+    assert sent(effects, BeginRound) == []
+    assert node.store.get(node.key) == bytes(8) + TOMBSTONE
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_without_the_word_of_every_fallback_nothing_goes_on(silent: int) -> None:
+    node = leading()
+    asks = until_next_pass(node)
+
+    effects = [
+        node.hears(to, nothing_differs(ask))  # type: ignore[arg-type]
+        for to, ask in sent(asks, ReapAsk)
+        if to != node.fallbacks[silent]
+    ]
+
+    assert not any(effects)
+
+
+def test_nothing_is_asked_while_a_fallback_is_down() -> None:
+    """It may hold what the tombstone covers."""
+    node = leading()
+    node.sees_down(node.fallbacks[1])
+
+    assert until_next_pass(node) == []
+    assert node.node._reaper.waits(node.key, node.now).startswith(f"{node.fallbacks[1]} is down; next pass in")
+
+
+def test_a_pass_ends_when_a_fallback_goes_down_in_the_middle() -> None:
+    node = leading()
+    asks = until_next_pass(node)
+    node.sees_down(node.fallbacks[1])
+
+    effects = [node.hears(to, nothing_differs(ask)) for to, ask in sent(asks, ReapAsk)]  # type: ignore[arg-type]
+
+    assert not any(effects)
+
+
+def test_members_outside_the_layout_have_no_part_in_it() -> None:
+    node = LoneNode(view(others="bcd", layout="abc", down="d"), limits=LIMITS)
+    node.hears("b", StoreReplica(0, 1000, (), 0, KEY, TOMBSTONE))
+
+    assert sorted(to for to, _ in sent(until_next_pass(node), ReapAsk)) == ["b", "c"]
+
+
+def test_who_holds_a_tombstone_for_others_leads_no_pass_and_has_no_turns() -> None:
+    node = Five(owning=False, limits=LIMITS)
+    node.holds(node.others[0], record=TOMBSTONE)
+    node.sees_down(*node.others)
+
+    effects = until_next_pass(node)
+
+    assert sent(effects, ReapAsk) == []
+    assert node.node._reaper._turns.of(node.partition) is None
+    assert node.node.counters["reap.blocked"] == 0

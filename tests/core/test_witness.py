@@ -20,13 +20,28 @@ from support.deaths import (
     record_of,
     sibling,
 )
+from support.five import Five
 from support.nodes import PARTITIONS, LoneNode, sent, view
 
 from zdynamo.core.events import Noted, Send, ViewChanged
 from zdynamo.core.tombstones import KEY as INDEX
 from zdynamo.core.witness import KEYS_MAX, OLD_COPY, PASSES_MAX, RESTARTED
-from zdynamo.messages import BeginRound, PeerMessage, Reap, ReapAsk, Reaped, ReapHeld, RoundBegun, StoreReplica
+from zdynamo.messages import (
+    BeginRound,
+    HandOver,
+    HoldReplica,
+    PeerMessage,
+    Reap,
+    ReapAsk,
+    Reaped,
+    ReapHeld,
+    ReplicaRefused,
+    ReplicaStored,
+    RoundBegun,
+    StoreReplica,
+)
 from zdynamo.partition import partition_of_storage_key
+from zdynamo.storage.memory import MemoryStore
 
 ITEM = (KEY, digest(TOMBSTONE))
 ASK = ReapAsk(7, PARTITION, 0, (ITEM,))
@@ -292,3 +307,138 @@ def test_an_owner_that_is_called_down_may_still_lead() -> None:
     node.step(ViewChanged(view(number=2, down="b")))
 
     assert says(node, ASK) == ReapHeld(7, PARTITION, 0, "", ())
+
+
+# A member of the layout that owns nothing of the partition
+
+
+def stand_in(*records: tuple[bytes, bytes], store: MemoryStore | None = None, round: int = 0) -> Five:
+    """It holds these records for an owner."""
+    node = Five(owning=False, store=store)
+    for key, record in records:
+        node.holds(node.others[0], key=key, record=record, round=round)
+    return node
+
+
+def ask_of(node: Five, *keys: bytes, number: int = 7, round: int = 0) -> ReapAsk:
+    return ReapAsk(number, node.partition, round, tuple((key, digest(TOMBSTONE)) for key in keys or (node.key,)))
+
+
+def test_who_stands_in_says_that_it_holds_nothing_under_the_keys() -> None:
+    node = stand_in()
+
+    assert says(node, ask_of(node), node.others[0]) == ReapHeld(7, node.partition, 0, "", ())
+
+
+@pytest.mark.parametrize("held", [VALUE, TOMBSTONE, BESIDE, EXPIRING])
+def test_whatever_it_holds_under_a_key_keeps_what_is_dead_there(held: bytes) -> None:
+    """It may be what the tombstone covers; also a tombstone is still to be brought to its owner."""
+    node = stand_in()
+    other = node.more_keys(1)[0]
+    node.holds(node.others[0], key=other, record=held)
+
+    answer = says(node, ask_of(node, node.key, other), node.others[0])
+
+    assert answer == ReapHeld(7, node.partition, 0, "", (1,))
+
+
+def test_who_stands_in_begins_the_rounds_and_takes_nothing_older_afterwards() -> None:
+    node = stand_in()
+    leader = node.others[0]
+    says(node, ask_of(node), leader)
+
+    begun = [says(node, BeginRound(7, node.partition, round), leader) for round in (1, 2)]
+    late = node.hears("b", HoldReplica(8, 1000, (), 0, node.key, VALUE, (leader,)))
+
+    assert begun == [RoundBegun(7, node.partition, round, "") for round in (1, 2)]
+    assert sent(late, ReplicaRefused) == [("b", ReplicaRefused(8, "stale round", 2))]
+    assert (node.store.get(node.key), node.held) == (None, {})
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_what_it_is_given_to_hold_after_it_has_spoken_ends_the_pass(begun: int) -> None:
+    """It was minted or read before, and may be what is about to be removed."""
+    node = stand_in()
+    leader = node.others[0]
+    says(node, ask_of(node), leader)
+    for round in range(1, begun + 1):
+        says(node, BeginRound(7, node.partition, round), leader)
+
+    node.holds(leader, record=VALUE)
+
+    assert says(node, BeginRound(7, node.partition, begun + 1), leader) == RoundBegun(
+        7, node.partition, begun, RESTARTED
+    )
+
+
+def test_what_it_is_given_to_hold_of_another_partition_ends_no_pass() -> None:
+    node = stand_in()
+    leader = node.others[0]
+    elsewhere = next(
+        key for number in range(100) if node.partition != partition_of_storage_key(key := node.key_of(b"%d" % number))
+    )
+    says(node, ask_of(node), leader)
+
+    owner = next(name for name in "bcde" if name in node.node._placement.owners_of(elsewhere))  # type: ignore[union-attr]
+    node.hears("b", HoldReplica(8, 1000, (), 0, elsewhere, VALUE, (owner,)))
+
+    assert says(node, BeginRound(7, node.partition, 1), leader) == RoundBegun(7, node.partition, 1, "")
+
+
+def test_what_it_has_said_holds_for_the_process_that_said_it() -> None:
+    """What it had handed over and forgotten may be back, if that was not on its disk yet."""
+    node = stand_in()
+    says(node, ask_of(node), node.others[0])
+
+    restarted = stand_in(store=node.store)
+
+    assert says(restarted, BeginRound(7, node.partition, 1), node.others[0]) == RoundBegun(
+        7, node.partition, 0, RESTARTED
+    )
+
+
+def test_once_it_has_handed_over_what_it_held_it_says_so() -> None:
+    node = stand_in((stand_in().key, VALUE))
+    leader = node.others[0]
+    before = says(node, ask_of(node), leader)
+    ((_, over),) = sent(node.after(0), HandOver)
+
+    node.hears(leader, ReplicaStored(over.request))  # type: ignore[attr-defined]
+
+    assert before == ReapHeld(7, node.partition, 0, "", (0,))
+    assert says(node, ask_of(node), leader) == ReapHeld(7, node.partition, 0, "", ())
+
+
+def test_who_stands_in_may_not_lead() -> None:
+    node = Five()
+
+    assert says(node, ask_of(node), node.fallbacks[0]) is None
+
+
+def test_who_stands_in_removes_only_what_it_holds_exactly_like_that() -> None:
+    """It is never asked to."""
+    node = stand_in((stand_in().key, VALUE))
+    leader = node.others[0]
+    says(node, ask_of(node), leader)
+
+    answer = says(node, Reap(7, node.partition, 0, ((node.key, digest(TOMBSTONE)),)), leader)
+
+    assert answer == Reaped(7, node.partition, (0,))
+    assert node.store.get(node.key) == bytes(8) + VALUE
+
+
+def test_who_stands_in_and_holds_nothing_learns_the_round_without_a_doubt() -> None:
+    """It may have lost its disk; what is not there cannot be old."""
+    node = stand_in()
+
+    effects = node.hears(node.others[0], ask_of(node, round=5))
+
+    assert sent(effects, ReapHeld) == [(node.others[0], ReapHeld(7, node.partition, 5, "", ()))]
+
+
+def test_who_stands_in_with_an_old_copy_takes_no_part() -> None:
+    node = stand_in((stand_in().key, VALUE))
+
+    effects = node.hears(node.others[0], ask_of(node, round=5))
+
+    assert sent(effects, ReapHeld) == [(node.others[0], ReapHeld(7, node.partition, 5, "is unsettled", ()))]

@@ -316,6 +316,8 @@ class Reaper:
         fresh = self._state.tombstones.fresh
         for _ in range(min(len(fresh), TAKEN_MAX)):
             partition = fresh.pop()
+            if placement.me not in placement.owners[partition]:  # it is held for others, who lead
+                continue
             due_ms = now.monotonic_ms + self._rest_ms(partition, placement)
             turn = self._turns.of(partition)
             turn = self._turns.set(partition, due_ms if turn is None else min(turn.due_ms, due_ms))
