@@ -159,10 +159,9 @@ def test_members_that_join_after_data_was_taken_are_listed_and_own_nothing() -> 
 def test_a_node_that_stood_still_blames_nobody() -> None:
     simulation = cluster("a", "b", "c")
     simulation.notes.clear()
-    frozen = simulation.nodes.pop("b")
+    simulation.pause("b")
     simulation.run(5_000)
-    simulation.nodes["b"] = frozen
-    frozen.start_ticking()
+    simulation.resume("b")
 
     simulation.run(1_000)
 
