@@ -44,6 +44,7 @@ from zdynamo.core.node import Node
 from zdynamo.errors import StoreFailed, StoreFull
 from zdynamo.messages import (
     ClientAnswer,
+    Forward,
     Frame,
     Gossip,
     Hello,
@@ -77,7 +78,7 @@ class SimulatedNode:
         self.alive = True
         self.paused = False
         self.view: View | None = None
-        self._members: dict[NodeId, str] = {}  # names by id, of the view
+        self.members: dict[NodeId, str] = {}  # names by id, of the view
         self._names: frozenset[str] = frozenset()
         random = Random(simulation.random.getrandbits(64))
         now = simulation.now(name)
@@ -133,7 +134,7 @@ class SimulatedNode:
 
     def lose_peer(self, name: str) -> None:
         """The connection to the peer is gone, or its queue is full."""
-        peer = next((id for id, known in self._members.items() if known == name), None)
+        peer = next((id for id, known in self.members.items() if known == name), None)
         if self.alive and peer is not None:
             self._lost.add(peer)
             self._wake()
@@ -275,7 +276,11 @@ class SimulatedNode:
         to_clients: dict[bytes, list[ClientAnswer]] = {}
         for effect in effects:
             if isinstance(effect, Send):
-                to_peers.setdefault(effect.to, []).append(effect.message)
+                message = effect.message
+                to_peers.setdefault(effect.to, []).append(message)
+                simulation.messages[type(message).__name__] += 1
+                if isinstance(message, Forward):
+                    simulation.handed_on[message.message.request] += 1
             elif isinstance(effect, Reply):
                 to_clients.setdefault(effect.client, []).append(effect.answer)
             elif isinstance(effect, News):
@@ -287,7 +292,7 @@ class SimulatedNode:
                 stranger = effect.address.removesuffix(":peer")
                 simulation.send(name, stranger, codec.encode(self.node.frame("", (effect.message,))))
         for peer, messages in to_peers.items():
-            target = self._members.get(peer)
+            target = self.members.get(peer)
             if target is not None:
                 simulation.send(name, target, codec.encode(self.node.frame(peer, tuple(messages))))
         for client, answers in to_clients.items():
@@ -321,7 +326,7 @@ class SimulatedNode:
                     self.disk.kept = kept
                 case NewView(view):
                     self.view = self._new_view = view
-                    self._members = {
+                    self.members = {
                         member.record.id: member.record.addresses.peer.removesuffix(":peer") for member in view.members
                     }
                     self._names = frozenset(member.record.name for member in view.members)

@@ -3,6 +3,7 @@
 Everything follows from the seed: delays, losses, duplicates, and what the nodes draw. The wire codec is in the loop.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from random import Random
 from typing import NamedTuple
@@ -62,6 +63,8 @@ class Simulation:
         self.disks: dict[str, Disk] = {}
         self.make_disk: Callable[[str], Disk] = lambda name: Disk()
         self.notes: list[tuple[int, str, Noted]] = []
+        self.messages: Counter[str] = Counter()  # between peers, by kind
+        self.handed_on: Counter[bytes] = Counter()  # how often one node has handed a client's request to another
         self.spare_answers = 0  # to requests that had been answered before
         self._agenda = Agenda()
         self.network = Network(self._agenda, self.random)

@@ -1,0 +1,183 @@
+"""One run from one seed: a cluster, clients that work while things break, healing, rest, and every promise checked."""
+
+from collections import Counter
+from random import Random
+
+from msgspec import Struct
+
+from zdynamo.core.settings import NodeLimits
+from zdynamo.testing import audits
+from zdynamo.testing.audits import Audit, Dots
+from zdynamo.testing.disk import Disk, SimulatedStore
+from zdynamo.testing.faults import KINDS, Fault, Faults
+from zdynamo.testing.history import History
+from zdynamo.testing.promises import Broken, check
+from zdynamo.testing.simulator import Simulation
+from zdynamo.testing.workload import LATEST, Load, Workload, bucket_table
+
+NODES = (3, 9)
+QUORUMS = ((3, 2, 2),) * 8 + ((3, 1, 3), (3, 3, 1), (5, 3, 3))  # N, R, W
+FORMING_MS = 20_000
+REST_MS = 240_000  # that a healed cluster has to come to rest: a clock that was put back is doubted for a minute
+LOOK_MS = 500
+QUIET_MS = 10_000
+IDLE_TALK = frozenset({"Ping", "Pong", "Table", "Hello"})  # what nodes say to each other at rest
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a run is made of; everything else follows from the seed."""
+
+    seed: int
+    nodes: int = 0  # 0: by the seed
+    faults: tuple[str, ...] = tuple(KINDS)
+    seconds: float = 20.0  # of load and faults
+
+
+class Result(Struct, kw_only=True):
+    """What a run has shown."""
+
+    plan: Plan
+    nodes: int
+    n: int
+    r: int
+    w: int
+    broken: list[Broken]
+    operations: Counter[str]
+    faults: list[Fault]
+    virtual_ms: int
+    messages: Counter[str]
+
+
+class Run:
+    """A run, step by step, so that tests can look into it."""
+
+    def __init__(self, plan: Plan) -> None:
+        random = Random(plan.seed)
+        self.plan = plan
+        self.count = plan.nodes or random.randint(*NODES)
+        self.n, self.r, self.w = random.choice([quorum for quorum in QUORUMS if quorum[0] <= self.count])
+        self.names = [chr(ord("a") + number) for number in range(self.count)]
+        limits = NodeLimits(r=self.r, w=self.w, reap_interval_ms=random.choice((1_000, 3_000)))
+        simulation = self.simulation = Simulation(
+            random.getrandbits(64), n=self.n, min_members=self.count, limits=limits
+        )
+        simulation.buckets = bucket_table(limits)
+        simulation.make_disk = self._make_disk
+        self._durability = random.choice(("interval", "interval", "always"))
+        self.dots = Dots()
+        load = Load(think_ms=random.choice((300, 600, 1_200)), keys=random.choice((1, 3)))
+        self.workload = Workload(simulation, Random(random.getrandbits(64)), load)
+        self.faults = Faults(simulation, Random(random.getrandbits(64)), plan.faults, loses=self.w > 1)
+        self.broken: list[Broken] = []
+
+    def result(self) -> Result:
+        """Do it all."""
+        if self.form() and self.work() and self.come_to_rest():
+            self.stay_quiet()
+        self.broken += self.dots.broken + check(self.history())
+        return Result(
+            plan=self.plan,
+            nodes=self.count,
+            n=self.n,
+            r=self.r,
+            w=self.w,
+            broken=self.broken,
+            operations=Counter(f"{each.kind} {each.outcome}" for each in self.workload.operations),
+            faults=self.faults.log,
+            virtual_ms=self.simulation.time_ms,
+            messages=self.simulation.messages,
+        )
+
+    def form(self) -> bool:
+        """Start all nodes; whether they have found each other."""
+        first, *others = self.names
+        self.simulation.start(first)
+        for name in others:
+            self.simulation.start(name, first)
+        return self._until([audits.one_view], FORMING_MS)
+
+    def work(self) -> bool:
+        """Let clients work while things break; then everything is mended. Whether all sessions have ended."""
+        for_ms = int(self.plan.seconds * 1_000)
+        self.workload.begin(for_ms)
+        self.faults.begin(for_ms)
+        end_ms = self.simulation.time_ms + for_ms
+        while self.simulation.time_ms < end_ms and not self.broken:
+            self.simulation.run(LOOK_MS)
+            self.broken += audits.bounded(self.simulation)
+        self.faults.end_all()
+        deadline_ms = max(self.workload.load.deadlines_ms)
+        self.simulation.run(3 * deadline_ms + LOOK_MS)
+        if self.workload.running:
+            self.broken.append(Broken("one-answer", f"{self.workload.running} sessions wait for an answer"))
+        return not self.broken
+
+    def come_to_rest(self) -> bool:
+        """Whether the cluster heals by itself, in time."""
+        return (
+            self._until([audits.one_view, audits.settled], REST_MS) and self._read_all() and self._until(RESTS, REST_MS)
+        )
+
+    def stay_quiet(self) -> bool:
+        """Whether nothing goes on any more but what goes on for ever."""
+        simulation = self.simulation
+        simulation.run(2 * LOOK_MS)
+        before = Counter(simulation.messages)
+        simulation.run(QUIET_MS)
+        said = {kind: number for kind, number in (simulation.messages - before).items() if kind not in IDLE_TALK}
+        for kind, number in sorted(said.items()):
+            self.broken.append(Broken("bounded", f"nodes at rest have sent {number} {kind} in {QUIET_MS} ms"))
+        return not said
+
+    def history(self) -> History:
+        """As it is now."""
+        for operation in self.workload.operations:
+            if self.simulation.handed_on[operation.request] > 1:
+                operation.doubled = True
+        return History(
+            operations=self.workload.operations,
+            ended_ms=self.simulation.time_ms,
+            final=audits.final_values(self.simulation),
+            lww=frozenset({LATEST}),
+            clocks_off_ms=4_000_000 if "jump" in self.plan.faults else 1_000,
+        )
+
+    def _until(self, wanted: list[Audit], at_most_ms: int) -> bool:
+        """Whether nothing of this is broken any more, in time; else that is what the run has found."""
+        simulation = self.simulation
+        end_ms = simulation.time_ms + at_most_ms
+        while simulation.time_ms < end_ms:
+            if not any(next(audit(simulation), None) for audit in wanted):
+                return True
+            self.faults.revive()
+            simulation.run(LOOK_MS)
+        for audit in wanted:
+            self.broken += audit(simulation)
+        return not self.broken
+
+    def _read_all(self) -> bool:
+        """Every key from all its owners: there is nothing else yet that would make them equal."""
+        places = sorted(
+            {audits.place_of(key) for name in self.names for key, _ in audits.records(self.simulation, name)}
+        )
+        for bucket, key in places:
+            self.workload.read(bucket, key, self.n, lambda operation, answer: None)
+            self.simulation.run(5)
+        self.simulation.run(6_000)
+        return True
+
+    def _make_disk(self, name: str) -> Disk:
+        store = SimulatedStore(f"made at {self.simulation.time_ms}")
+        store.durability = self._durability
+        store.watch = self.dots.watch
+        return Disk(store)
+
+
+RESTS: list[Audit] = [
+    audits.at_rest, audits.one_view, audits.settled, audits.convergence, audits.hints_drained, audits.reaped,
+]  # fmt: skip
+
+
+def run(plan: Plan) -> Result:
+    """One run."""
+    return Run(plan).result()

@@ -1,0 +1,270 @@
+"""What clients do in a run: registers, sets, deletes, conditions, values that expire, in buckets of all kinds.
+
+Each session does one thing after the other. No two puts have the same value.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Literal
+
+from msgspec import Struct
+
+from zdynamo.core.settings import NodeLimits
+from zdynamo.messages import Absent, Bucket, ClientAnswer, Delete, Found, Get, Put
+from zdynamo.testing.clients import SimulatedClient
+from zdynamo.testing.history import Kind, Operation
+from zdynamo.testing.simulator import Simulation
+
+STRICT, LATEST, SHORT, OPEN = "strict", "latest", "short", "default"
+SHORT_TTL_MS = 4_000
+
+Then = Callable[[Operation, ClientAnswer | None], None]
+Seen = tuple[bytes, tuple[bytes, ...]]  # a context, and the values whose writes it covers
+
+
+def bucket_table(limits: NodeLimits) -> tuple[Bucket, ...]:
+    return (
+        Bucket(LATEST, conflict="lww"),
+        Bucket(SHORT, expiry_ms=SHORT_TTL_MS),
+        Bucket(STRICT, pr=limits.r, pw=limits.w),
+    )
+
+
+class Load(Struct, kw_only=True):
+    """How much is done."""
+
+    clients: int = 3
+    sessions: int = 2  # of each client
+    think_ms: int = 600  # twice the mean pause between two operations of a session
+    keys: int = 3  # of each kind
+    deadlines_ms: tuple[int, ...] = (500, 1_000, 2_000, 5_000)
+
+
+class Workload:
+    """The sessions, and the history that they make."""
+
+    def __init__(self, simulation: Simulation, random: Random, load: Load) -> None:
+        self.operations: list[Operation] = []
+        self.running = 0
+        self._simulation = simulation
+        self._random = random
+        self._load = load
+        self._until_ms = 0
+        limits = simulation.limits
+        self._meets = limits.r + limits.w > simulation.n
+        self._clients = [
+            SimulatedClient(simulation, f"c{number}", Random(random.getrandbits(64))) for number in range(load.clients)
+        ]
+
+    def begin(self, for_ms: int) -> None:
+        """Start the sessions; each ends after so long, with the operation that it is at."""
+        self._until_ms = self._simulation.time_ms + for_ms
+        for client in self._clients:
+            for _ in range(self._load.sessions):
+                self.running += 1
+                session = _Session(self, client, Random(self._random.getrandbits(64)))
+                self._simulation.at(self._simulation.time_ms + session.thinks_ms(), session.go_on)
+
+    def read(self, bucket: str, key: bytes, r: int, then: Then) -> None:
+        """A read of somebody who looks at all that is there."""
+        client = self._clients[0]
+        operation = self.made(client, "get", bucket, key, 5_000)
+        client.call(operation, Get(operation.request, "", 0, bucket, key, r), then)
+
+    def made(self, client: SimulatedClient, kind: Kind, bucket: str, key: bytes, deadline_ms: int) -> Operation:
+        operation = Operation(
+            client=client.name,
+            kind=kind,
+            bucket=bucket,
+            key=key,
+            request=client.request_id(),
+            begin_ms=self._simulation.time_ms,
+            deadline_ms=deadline_ms,
+        )
+        self.operations.append(operation)
+        return operation
+
+    @property
+    def is_over(self) -> bool:
+        return self._simulation.time_ms >= self._until_ms
+
+    @property
+    def load(self) -> Load:
+        return self._load
+
+    @property
+    def meets(self) -> bool:
+        """Whether R and W answers have a replica in common."""
+        return self._meets
+
+    @property
+    def simulation(self) -> Simulation:
+        return self._simulation
+
+
+class _Session:
+    """One user, who does one thing at a time."""
+
+    def __init__(self, workload: Workload, client: SimulatedClient, random: Random) -> None:
+        self._workload = workload
+        self._client = client
+        self._random = random
+        self._limits = workload.simulation.limits
+        self._strict = random.random() < 0.5  # in buckets that are not strict themselves
+        self._last: dict[tuple[str, bytes], Seen] = {}  # of its own last write of a key
+        self._things: tuple[tuple[Callable[[], None], int], ...] = (
+            (self._put_new, 15),
+            (self._read, 20),
+            (self._write_over, 20),
+            (self._write_blindly, 12),
+            (self._write_after_own, 6),
+            (self._add_to_set, 14),
+            (self._delete_what_is_seen, 7),
+            (self._delete_blindly, 4),
+            (self._put_if, 4),
+        )
+        self._weights = [weight for _, weight in self._things]
+
+    def thinks_ms(self) -> int:
+        return 1 + int(self._random.random() * self._workload.load.think_ms)
+
+    def go_on(self) -> None:
+        if self._workload.is_over:
+            self._workload.running -= 1
+            return
+        ((do, _),) = self._random.choices(self._things, self._weights)
+        do()
+
+    # What a user does
+
+    def _put_new(self) -> None:
+        """A key of its own, which nobody touches again."""
+        bucket = self._random.choice((OPEN, OPEN, STRICT, SHORT))
+        key = b"new-%d" % len(self._workload.operations)
+        self._put(bucket, key, None, self._over)
+
+    def _read(self) -> None:
+        self._get(*self._register(), self._over)
+
+    def _write_over(self) -> None:
+        bucket, key = self._register()
+        self._get(bucket, key, lambda operation, answer: self._write_with(bucket, key, operation, answer))
+
+    def _write_with(self, bucket: str, key: bytes, operation: Operation, answer: ClientAnswer | None) -> None:
+        seen = _seen(operation, answer)
+        if seen is None:
+            self._over(operation, answer)
+        else:
+            self._put(bucket, key, seen, self._over)
+
+    def _write_blindly(self) -> None:
+        self._put(*self._register(), None, self._over)
+
+    def _write_after_own(self) -> None:
+        """With the context that its own last write gave, if it has written."""
+        place = self._register()
+        seen = self._last.get(place)
+        self._put(*place, seen, self._over)
+
+    def _add_to_set(self) -> None:
+        key = b"set-%d" % self._random.randrange(self._workload.load.keys)
+
+        def then(operation: Operation, answer: ClientAnswer | None) -> None:
+            seen = _seen(operation, answer)
+            if seen is None:
+                self._over(operation, answer)
+                return
+            elements = {element for value in seen[1] for element in value.split(b",")}
+            self._put(OPEN, key, seen, self._over, elements)
+
+        self._get(OPEN, key, then)
+
+    def _delete_what_is_seen(self) -> None:
+        bucket, key = self._register()
+
+        def then(operation: Operation, answer: ClientAnswer | None) -> None:
+            seen = _seen(operation, answer)
+            if seen is None:
+                self._over(operation, answer)
+            else:
+                self._delete(bucket, key, seen)
+
+        self._get(bucket, key, then)
+
+    def _delete_blindly(self) -> None:
+        self._delete(*self._register(), None)
+
+    def _put_if(self) -> None:
+        bucket, key = self._register()
+
+        def then(operation: Operation, answer: ClientAnswer | None) -> None:
+            seen = _seen(operation, answer)
+            if seen is None:
+                self._over(operation, answer)
+            elif self._random.random() < 0.5:
+                self._put(bucket, key, (b"", ()), self._over, condition="absent")
+            else:
+                self._put(bucket, key, seen, self._over, condition="unchanged")
+
+        self._get(bucket, key, then)
+
+    # One operation
+
+    def _get(self, bucket: str, key: bytes, then: Then) -> None:
+        operation = self._made("get", bucket, key)
+        pr = self._limits.r if self._strict and bucket != STRICT else 0
+        operation.strict = self._workload.meets and (bucket == STRICT or self._strict)
+        self._client.call(operation, Get(operation.request, "", 0, bucket, key, 0, pr), then)
+
+    def _put(
+        self,
+        bucket: str,
+        key: bytes,
+        seen: Seen | None,
+        then: Then,
+        elements: set[bytes] | None = None,
+        condition: Literal["", "absent", "unchanged"] = "",
+    ) -> None:
+        operation = self._made("put", bucket, key)
+        own = b"%s.%d" % (self._client.name.encode(), len(self._workload.operations))
+        operation.value = own if elements is None else b",".join(sorted({*elements, own}))
+        operation.seen = None if seen is None else seen[1]
+        ttl_ms = -1
+        if bucket == SHORT:
+            operation.ttl_ms = SHORT_TTL_MS
+        elif elements is None and self._random.random() < 0.05:
+            operation.ttl_ms = ttl_ms = self._random.choice((1_000, 5_000, 20_000))
+        pw = self._limits.w if self._strict and bucket != STRICT else 0
+        operation.strict = self._workload.meets and (bucket == STRICT or self._strict)
+        context = b"" if seen is None else seen[0]
+        put = Put(operation.request, "", 0, bucket, key, operation.value, "", 1, context, 0, pw, ttl_ms, condition)
+        self._client.call(operation, put, lambda done, answer: self._written(done, answer, then))
+
+    def _delete(self, bucket: str, key: bytes, seen: Seen | None) -> None:
+        operation = self._made("delete", bucket, key)
+        operation.seen = None if seen is None else seen[1]
+        operation.strict = self._workload.meets and bucket == STRICT
+        context = b"" if seen is None else seen[0]
+        self._client.call(operation, Delete(operation.request, "", 0, bucket, key, 1, context), self._over)
+
+    def _written(self, operation: Operation, answer: ClientAnswer | None, then: Then) -> None:
+        if operation.outcome == "ok" and answer is not None:
+            context: bytes = answer.context  # type: ignore[union-attr]
+            self._last[operation.place] = (context, (operation.value,))
+        then(operation, answer)
+
+    def _made(self, kind: Kind, bucket: str, key: bytes) -> Operation:
+        deadline_ms = self._random.choice(self._workload.load.deadlines_ms)
+        return self._workload.made(self._client, kind, bucket, key, deadline_ms)
+
+    def _over(self, operation: Operation, answer: ClientAnswer | None) -> None:
+        self._workload.simulation.at(self._workload.simulation.time_ms + self.thinks_ms(), self.go_on)
+
+    def _register(self) -> tuple[str, bytes]:
+        bucket = self._random.choice((OPEN, OPEN, STRICT, STRICT, LATEST, SHORT))
+        return bucket, b"register-%d" % self._random.randrange(self._workload.load.keys)
+
+
+def _seen(operation: Operation, answer: ClientAnswer | None) -> Seen | None:
+    """The context of a read and what it showed; None: the read has failed."""
+    return (answer.context, operation.siblings) if isinstance(answer, Found | Absent) else None
