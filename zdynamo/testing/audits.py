@@ -34,6 +34,7 @@ class Dots:
         self.broken: list[Broken] = []
         self._known: dict[tuple[int, int, int], tuple[bytes, Sibling]] = {}
         self._seen: set[bytes] = set()  # records, as they are stored
+        self._actors: dict[bytes, set[int]] = {}  # by request, who has written it
 
     def watch(self, staged: dict[bytes, bytes | None]) -> None:
         for key, stored in staged.items():
@@ -44,10 +45,18 @@ class Dots:
                 continue
             self._seen.add(encoded)
             for sibling in decode_record(encoded).siblings:
-                known = self._known.setdefault(sibling.dot, (key, sibling))
+                known = self._known.get(sibling.dot)
+                if known is None:
+                    self._known[sibling.dot] = (key, sibling)
+                    self._actors.setdefault(sibling.request, set()).add(sibling.dot[0])
+                    continue
                 if known != (key, sibling):
                     what = f"{sibling.dot} is of {known[1].value[:40]!r} and of {sibling.value[:40]!r}"
                     self.broken.append(Broken("dots-are-unique", what, place_of(key)))
+
+    def has_twins(self, request: bytes) -> bool:
+        """Whether several coordinators have written it."""
+        return len(self._actors.get(request, ())) > 1
 
 
 def one_view(simulation: Simulation) -> Iterator[Broken]:

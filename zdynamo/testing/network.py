@@ -59,7 +59,7 @@ class Network:
 
     def resume(self, links: Iterable[Link]) -> None:
         """What has waited is delivered late."""
-        for link in links:
+        for link in sorted(links):  # a set has another order in every process
             for deliver, arguments in self._held.pop(link, ()):
                 self._agenda.at(self._arrival_ms(link), deliver, *arguments)
 

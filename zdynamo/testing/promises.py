@@ -70,11 +70,10 @@ def no_lost_write(history: History, key: Key, operations: list[Operation], write
         return
     acknowledged = writes.bits(put.value for put in writes.puts if put.outcome == "ok")
     for replica, values in history.final.get(key, {}).items():
-        missing = ~writes.accounted(writes.bits(values), history.ended_ms)
-        for put in writes.named(missing & acknowledged):
-            if not _may_expire(put, history.ended_ms, history):
-                what = f"{name(put)} was acknowledged; {replica} does not have it, nor anything that has seen it"
-                yield Broken("no-lost-write", what, key)
+        there = writes.bits(values) | writes.expired(history.ended_ms, history.clocks_off_ms)
+        for put in writes.named(acknowledged & ~writes.accounted(there, history.ended_ms)):
+            what = f"{name(put)} was acknowledged; {replica} does not have it, nor anything that has seen it"
+            yield Broken("no-lost-write", what, key)
 
 
 def no_resurrection(history: History, key: Key, operations: list[Operation], writes: WritesOfKey) -> Iterator[Broken]:
@@ -114,7 +113,7 @@ def no_needless_siblings(
         shown = writes.bits(values)
         for put in writes.named(shown):
             for old in writes.named(shown & writes.surely_covered(put)):
-                if put.begin_ms >= old.at_work_until_ms:
+                if put.begin_ms >= old.at_work_until_ms and not old.twins:
                     what = f"{shower} shows {text(old.value)} beside {text(put.value)}, which had seen it"
                     yield Broken("no-needless-siblings", what, key)
 
@@ -127,9 +126,9 @@ def regular_reads(history: History, key: Key, operations: list[Operation], write
     for read in operations:
         if read.kind != "get" or read.outcome != "ok" or not read.strict:
             continue
-        missing = ~writes.accounted(writes.bits(read.siblings), read.end_ms)
-        for put in writes.named(missing & acknowledged):
-            if put.end_ms < read.begin_ms and not _may_expire(put, read.end_ms, history):
+        there = writes.bits(read.siblings) | writes.expired(read.end_ms, history.clocks_off_ms)
+        for put in writes.named(acknowledged & ~writes.accounted(there, read.end_ms)):
+            if put.end_ms < read.begin_ms:
                 shown = ", ".join(map(text, read.siblings)) or "nothing"
                 yield Broken("regular-reads", f"{name(read)} shows {shown} and has missed {name(put)}", key)
 
@@ -155,7 +154,7 @@ def _back(shower: str, shown: int, over: list[Operation], key: Key, writes: Writ
     """What is shown though it was written over; a copy of its request that is still at work may bring it back."""
     for write in over:
         for put in writes.named(shown & writes.surely_covered(write)):
-            if write.begin_ms >= put.at_work_until_ms:
+            if write.begin_ms >= put.at_work_until_ms and not put.twins:
                 what = f"{shower} shows {text(put.value)}, which the {name(write)} had seen and replaced"
                 yield Broken("no-resurrection", what, key)
 
@@ -165,7 +164,3 @@ def _shown(history: History, key: Key, operations: list[Operation]) -> Iterator[
     reads = ((name(read), read.siblings) for read in operations if read.kind == "get" and read.outcome == "ok")
     final = ((f"{replica} in the end", values) for replica, values in history.final.get(key, {}).items())
     return chain(reads, final)
-
-
-def _may_expire(put: Operation, by_ms: int, history: History) -> bool:
-    return bool(put.ttl_ms) and put.begin_ms + put.ttl_ms - history.clocks_off_ms <= by_ms

@@ -1,6 +1,7 @@
 """One run from one seed: a cluster, clients that work while things break, healing, rest, and every promise checked."""
 
 from collections import Counter
+from functools import partial
 from random import Random
 
 from msgspec import Struct
@@ -10,9 +11,10 @@ from zdynamo.testing import audits
 from zdynamo.testing.audits import Audit, Dots
 from zdynamo.testing.disk import Disk, SimulatedStore
 from zdynamo.testing.faults import KINDS, Fault, Faults
-from zdynamo.testing.history import History
+from zdynamo.testing.history import History, Key
 from zdynamo.testing.promises import Broken, check
 from zdynamo.testing.simulator import Simulation
+from zdynamo.testing.story import Versions, tell
 from zdynamo.testing.workload import LATEST, Load, Workload, bucket_table
 
 NODES = (3, 9)
@@ -51,7 +53,8 @@ class Result(Struct, kw_only=True):
 class Run:
     """A run, step by step, so that tests can look into it."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, versions_of: Key | None = None) -> None:
+        """`versions_of`: the key whose story will be told."""
         random = Random(plan.seed)
         self.plan = plan
         self.count = plan.nodes or random.randint(*NODES)
@@ -69,6 +72,7 @@ class Run:
         self.workload = Workload(simulation, Random(random.getrandbits(64)), load)
         self.faults = Faults(simulation, Random(random.getrandbits(64)), plan.faults, loses=self.w > 1)
         self.broken: list[Broken] = []
+        self.versions = Versions(versions_of, simulation.partitions) if versions_of else None
 
     def result(self) -> Result:
         """Do it all."""
@@ -169,8 +173,13 @@ class Run:
     def _make_disk(self, name: str) -> Disk:
         store = SimulatedStore(f"made at {self.simulation.time_ms}")
         store.durability = self._durability
-        store.watch = self.dots.watch
+        store.watch = partial(self._committing, name)
         return Disk(store)
+
+    def _committing(self, name: str, staged: dict[bytes, bytes | None]) -> None:
+        self.dots.watch(staged)
+        if self.versions is not None:
+            self.versions.stored(name, self.simulation.time_ms, staged)
 
 
 RESTS: list[Audit] = [
@@ -181,3 +190,12 @@ RESTS: list[Audit] = [
 def run(plan: Plan) -> Result:
     """One run."""
     return Run(plan).result()
+
+
+def story(plan: Plan, key: Key) -> list[str]:
+    """The run once more, told from the side of one key."""
+    again = Run(plan, versions_of=key)
+    again.result()
+    assert again.versions is not None
+    operations = [operation for operation in again.workload.operations if operation.place == key]
+    return list(tell(operations, again.faults.log, again.versions.lines))

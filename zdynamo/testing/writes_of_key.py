@@ -50,6 +50,14 @@ class WritesOfKey:
         """The puts that the write has seen, that those have seen, and so on."""
         return self._surely[write.request]
 
+    def expired(self, by_ms: int, clocks_off_ms: int) -> int:
+        """The puts whose values may have expired by then."""
+        return self.bits(
+            put.value
+            for put in self.puts
+            if put.ttl_ms and put.has_written and put.begin_ms + put.ttl_ms - clocks_off_ms <= by_ms
+        )
+
     def accounted(self, there: int, until_ms: int) -> int:
         """The puts that are there, or may have been replaced by one that is, or by a delete begun by then, and so on.
 
@@ -76,12 +84,12 @@ class WritesOfKey:
         return covered
 
     def _may_cover(self, write: Operation) -> int:
-        """What it has seen; without a context, whatever its coordinator or a replica knew before it was answered."""
+        """What it has seen; without a context, whatever its coordinators or replicas knew while it was at work."""
         if not write.has_written:
             return 0
         covered = self._surely[write.request]
         if write.seen is None:
-            until_ms = write.end_ms if write.outcome == "ok" else write.at_work_until_ms
+            until_ms = write.at_work_until_ms
             for number, put in enumerate(self.puts):
                 if put.begin_ms > until_ms:
                     break
