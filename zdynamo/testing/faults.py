@@ -79,8 +79,14 @@ class Faults:
                 self.up(name)
 
     def up(self, name: str) -> None:
-        """Start a node again; one whose disk is full is looked at again later."""
+        """Start a node again; one whose disk is full is looked at again later.
+
+        A machine sets its clock before it starts a node, or at least not far ahead: such a node would write what nobody
+        takes before that time has come.
+        """
         self.down.discard(name)
+        off = self.simulation.clock_skew_ms
+        off[name] = min(off.get(name, 0), self.simulation.limits.clock_skew_ms // 2)
         if name in self.simulation.nodes:
             return
         try:
