@@ -7,11 +7,11 @@ or the time that it has for coming to rest is over.
 from collections.abc import Callable, Iterator
 
 from zdynamo.core.dots import BIRTH_BYTES
+from zdynamo.core.forming import HELD_MAX
 from zdynamo.core.reads import HEALS_MAX, LINGERING_MAX
 from zdynamo.core.reaper import KEYS_IN_PROGRESS_MAX, PASSES_MAX
 from zdynamo.core.record import Sibling, decode_record, shown
 from zdynamo.core.repairs import REPAIRS_MAX
-from zdynamo.core.requests import HELD_MAX
 from zdynamo.core.ring import owners
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.core.tombstones import KEY as INDEX
@@ -112,7 +112,10 @@ def reaped(simulation: Simulation) -> Iterator[Broken]:
 
 
 def hints_drained(simulation: Simulation) -> Iterator[Broken]:
-    """Nobody holds a copy that it does not own."""
+    """Nobody holds anything for somebody else, nor a copy that it does not own."""
+    for name, node in sorted(simulation.nodes.items()):
+        for target, held in sorted(node.node._state.hints.held.items()):
+            yield Broken("hints-drain", f"{name} holds {held.count} records for {node.members.get(target, target)}")
     owning = owners_by_partition(simulation)
     for name in sorted(simulation.disks):
         for key, _ in records(simulation, name):
@@ -139,6 +142,7 @@ def bounded(simulation: Simulation) -> Iterator[Broken]:
 def in_progress(node: object) -> dict[str, tuple[int, int]]:
     """What a node is at, each with its limit."""
     requests, reaper = node._requests, node._reaper  # type: ignore[attr-defined]
+    state = node._state  # type: ignore[attr-defined]
     limits, pending, reads = node._state.limits, requests.pending, requests._reads  # type: ignore[attr-defined]
     answered = LINGERING_MAX + LINGERING_AT_ONCE + REPAIRS_MAX + HEALS_MAX
     frame_bytes = limits.record_bytes_max + limits.value_bytes_max  # that one request may add before the limit is seen
@@ -153,8 +157,12 @@ def in_progress(node: object) -> dict[str, tuple[int, int]]:
         "bytes too few sent to one peer": (-min(0, *pending.bytes_to.values(), 0), 0),
         "reads that linger": (reads._lingering, LINGERING_MAX + LINGERING_AT_ONCE),
         "reads to heal": (reads._healing, HEALS_MAX),
-        "requests that wait for a layout": (len(requests._held), HELD_MAX),
+        "requests that wait for a layout": (len(requests._forming._held), HELD_MAX),
         "passes": (len(reaper._passes), PASSES_MAX),
+        "hints for one target": (
+            max((held.count for held in state.hints.held.values()), default=0),
+            limits.hint_count_max,
+        ),
         "keys in passes": (reaper._keys, KEYS_IN_PROGRESS_MAX),
     }
 

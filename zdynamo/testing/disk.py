@@ -48,6 +48,8 @@ class SimulatedStore(MemoryStore):
     def commit(self) -> None:
         """Raises: StoreFull, StoreFailed."""
         if not self._staged:
+            if self._synced:
+                self.sync()
             return
         if self.full:
             self.forget_staged()

@@ -52,6 +52,8 @@ from zdynamo.messages import (
     PeerMessage,
     Ping,
     Pong,
+    Probe,
+    Probed,
     Refused,
     Table,
     Topology,
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
 
 SYNC_MS = 1_000  # between fsyncs
 QUEUE_MAX = 10_000  # messages of a kind that wait for a node that does not look; beyond, they are lost
-CONTROL = (Hello, Ping, Pong, Table)
+CONTROL = (Hello, Ping, Pong, Probe, Probed, Table)
 
 
 class SimulatedNode:
@@ -104,7 +106,7 @@ class SimulatedNode:
         )
         self._new_view: View | None = None
         self._mail: deque[Mailed] = deque()
-        self._lost: set[NodeId] = set()  # peers whose connection is gone or full
+        self._lost: dict[NodeId, bool] = {}  # peers whose connection is gone; true: whose queue is full
         self._frames: deque[bytes] = deque()
         self._requests: deque[tuple[bytes, bytes]] = deque()
         self._gossip: deque[MembershipEvent] = deque()
@@ -132,11 +134,11 @@ class SimulatedNode:
             self._requests.append((client, frame))
             self._wake()
 
-    def lose_peer(self, name: str) -> None:
-        """The connection to the peer is gone, or its queue is full."""
+    def lose_peer(self, name: str, *, full: bool) -> None:
+        """The connection to the peer is gone, or its queue is full, as that of one who does not listen is."""
         peer = next((id for id, known in self.members.items() if known == name), None)
         if self.alive and peer is not None:
-            self._lost.add(peer)
+            self._lost[peer] = full and self._lost.get(peer, True)
             self._wake()
 
     def take_gossip(self, sender: str, message: Gossip) -> None:
@@ -211,7 +213,7 @@ class SimulatedNode:
             events += self._mail
             self._mail.clear()
         if self._lost:
-            events += [PeerUnreachable(peer) for peer in sorted(self._lost)]
+            events += [PeerUnreachable(peer, full=full) for peer, full in self._lost.items()]
             self._lost.clear()
         if self._frames:
             frames = [codec.decode_frame(frame) for frame in self._frames]

@@ -184,9 +184,9 @@ class Simulation:
     def send(self, sender: str, target: str, frame: bytes) -> None:
         """Put a frame between peers on its way."""
         if target not in self.nodes and target not in self._gone and (sender, target) not in self.network.cut:
-            self._tell_lost(sender, target)  # nobody listens there
+            self._tell_lost(sender, target, full=True)  # nobody listens there
         elif not self.network.carry(sender, target, self._deliver, target, frame):
-            self._tell_lost(sender, target)
+            self._tell_lost(sender, target, full=True)
 
     def publish(self, sender: str, message: Gossip) -> None:
         received = codec.decode_gossip(codec.encode(message))
@@ -224,9 +224,9 @@ class Simulation:
             for node in self.nodes.values()
         )
 
-    def _tell_lost(self, name: str, peer: str) -> None:
+    def _tell_lost(self, name: str, peer: str, *, full: bool = False) -> None:
         if name in self.nodes:
-            self.nodes[name].lose_peer(peer)
+            self.nodes[name].lose_peer(peer, full=full)
 
     def _deliver(self, target: str, frame: bytes) -> None:
         node = self.nodes.get(target)
