@@ -22,6 +22,7 @@ VERBS = (
     "repair",
     "check-merge",
     "bench",
+    "simulate",
 )
 CLIENT_VERBS = (
     ["get", "k"],
@@ -125,6 +126,9 @@ def test_explain_explains_its_columns(column: str) -> None:
         ["bench", "--in-flight", "1,0"],
         ["bench", "--storage", "tape"],
         ["bench", "--storage", "memory", "--node", NOBODY],
+        ["simulate", "--seed", "today"],
+        ["simulate", "--nodes", "2"],
+        ["simulate", "--faults", "kill,rain"],
     ],
     ids=lambda arguments: " ".join(arguments)[:40],
 )

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from zdynamo.cli import bench, check_merge, data, explain, keys, local, repair, start, views
+from zdynamo.cli import bench, check_merge, data, explain, keys, local, repair, simulate, start, views
 from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for verb in (
     repair.repair,
     check_merge.check_merge,
     bench.bench,
+    simulate.simulate,
 ):
     app.command()(verb)
 

@@ -1,5 +1,6 @@
 """One run from one seed: a cluster, clients that work while things break, healing, rest, and every promise checked."""
 
+import traceback
 from collections import Counter
 from functools import partial
 from random import Random
@@ -45,7 +46,7 @@ class Result(Struct, kw_only=True):
     r: int
     w: int
     broken: list[Broken]
-    operations: Counter[str]
+    operations: Counter[tuple[str, str]]  # kind and outcome
     faults: list[Fault]
     virtual_ms: int
     messages: Counter[str]
@@ -76,10 +77,13 @@ class Run:
         self.versions = Versions(versions_of, simulation.partitions) if versions_of else None
 
     def result(self) -> Result:
-        """Do it all."""
-        if self.form() and self.work() and self.come_to_rest():
-            self.stay_quiet()
-        self.broken += self.dots.broken + check(self.history())
+        """Do it all. A node that fails by itself, in the core, is a broken promise like any other."""
+        try:
+            if self.form() and self.work() and self.come_to_rest():
+                self.stay_quiet()
+            self.broken += self.dots.broken + check(self.history())
+        except Exception as error:
+            self.broken.append(Broken("no-crash", _where(error)))
         return Result(
             plan=self.plan,
             nodes=self.count,
@@ -87,7 +91,7 @@ class Run:
             r=self.r,
             w=self.w,
             broken=self.broken,
-            operations=Counter(f"{each.kind} {each.outcome}" for each in self.workload.operations),
+            operations=Counter((each.kind, each.outcome) for each in self.workload.operations),
             faults=self.faults.log,
             virtual_ms=self.simulation.time_ms,
             messages=self.simulation.messages,
@@ -193,10 +197,17 @@ def run(plan: Plan) -> Result:
     return Run(plan).result()
 
 
-def story(plan: Plan, key: Key) -> list[str]:
-    """The run once more, told from the side of one key."""
+def story(plan: Plan, key: Key | None) -> list[str]:
+    """The run once more, told from the side of one key; None: only what went wrong."""
     again = Run(plan, versions_of=key)
     again.result()
-    assert again.versions is not None
     operations = [operation for operation in again.workload.operations if operation.place == key]
-    return list(tell(operations, again.faults.log, again.versions.lines))
+    return list(tell(operations, again.faults.log, again.versions.lines if again.versions else []))
+
+
+def _where(error: Exception) -> str:
+    """One line: what, and where."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__} in {place.name} ({place.filename.rpartition('zdynamo/')[2]}:{place.lineno}): {error}"
+    )
