@@ -37,10 +37,10 @@ def simulate(
     jobs: Annotated[int, Option("--jobs", metavar="J", min=1, help="Processes.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Run whole clusters in virtual time, break things, and check every promise.
+    """Break simulated clusters, and check every promise.
 
-    All follows from the seed. A seed that breaks a promise is told as a story, with the command that runs it again.
-    Exit code 1: a promise was broken.
+    Whole clusters run in virtual time, and all follows from the seed. A seed that breaks a promise is told as a story,
+    with the command that runs it again. Exit code 1: a promise was broken.
 
     Example: zdynamo simulate --seeds 100 --jobs 2
 
@@ -77,7 +77,7 @@ def simulate(
 
 
 def _kinds(texts: list[str] | None) -> tuple[str, ...]:
-    from zdynamo.testing.faults import KINDS
+    from zdynamo.testing.fault_kinds import KINDS
 
     if texts is None:
         return tuple(KINDS)

@@ -196,9 +196,10 @@ class SimulatedNode:
         due_ms = node.next_due_ms
         if due_ms is not None and now.monotonic_ms >= due_ms:
             effects += node.step(Tick(), now)
+            due_ms = node.next_due_ms
         low, high = self.disk.slow_ms
         if not high or not self.disk.store.has_staged:
-            self._finish(effects)
+            self._finish(effects, due_ms)
             return
         self._effects, self._held_up_since_ms = effects, now.monotonic_ms
         simulation.at(now.monotonic_ms + simulation.random.randint(low, high), self._committed_slowly)
@@ -231,17 +232,18 @@ class SimulatedNode:
             return
         effects, self._effects = self._effects, None
         assert effects is not None
-        self._finish(effects)
+        self._finish(effects, self.node.next_due_ms)
         self._wake()
 
-    def _finish(self, effects: list[Effect]) -> None:
-        """Commit, then carry the effects out."""
+    def _finish(self, effects: list[Effect], due_ms: int | None) -> None:
+        """Commit, then carry the effects out. `due_ms`: when the node wants to tick."""
         store = self.disk.store
         try:
             store.commit()
             self.node.committed()
         except StoreFull:
             effects = self.node.abandon(effects, surely_nothing=True)
+            due_ms = self.node.next_due_ms
         except StoreFailed as error:
             self._carry_out(self.node.abandon(effects, surely_nothing=False))
             self._fail(str(error))
@@ -252,11 +254,10 @@ class SimulatedNode:
         if now_ms >= self._sync_due_ms:
             self._sync_due_ms = now_ms + SYNC_MS
             store.sync()
-        self._plan_tick(now_ms)
+        self._plan_tick(due_ms, now_ms)
 
-    def _plan_tick(self, now_ms: int) -> None:
+    def _plan_tick(self, due_ms: int | None, now_ms: int) -> None:
         """Put the next tick on the agenda; one that is due earlier than is wanted finds nothing to do."""
-        due_ms = self.node.next_due_ms
         store = self.disk.store
         if not store.is_synced and (due_ms is None or due_ms > self._sync_due_ms):
             due_ms = self._sync_due_ms
@@ -280,7 +281,7 @@ class SimulatedNode:
             if isinstance(effect, Send):
                 message = effect.message
                 to_peers.setdefault(effect.to, []).append(message)
-                simulation.messages[type(message).__name__] += 1
+                simulation.messages[type(message)] += 1
                 if isinstance(message, Forward):
                     simulation.handed_on[message.message.request] += 1
             elif isinstance(effect, Reply):

@@ -8,10 +8,12 @@ from random import Random
 from msgspec import Struct
 
 from zdynamo.core.settings import NodeLimits
+from zdynamo.messages import Hello, Ping, Pong, Table
 from zdynamo.testing import audits
 from zdynamo.testing.audits import Audit, Dots
 from zdynamo.testing.disk import Disk, SimulatedStore
-from zdynamo.testing.faults import KINDS, Fault, Faults
+from zdynamo.testing.fault_kinds import KINDS
+from zdynamo.testing.faults import Fault, Faults
 from zdynamo.testing.history import History, Key
 from zdynamo.testing.promises import Broken, check
 from zdynamo.testing.simulator import Simulation
@@ -25,7 +27,7 @@ REST_MS = 240_000  # that a healed cluster has to come to rest: a clock that was
 REAPED_MS = 900_000  # an owner whose clock was put back may look at what is dead only ten minutes later
 LOOK_MS = 500
 QUIET_MS = 10_000
-IDLE_TALK = frozenset({"Ping", "Pong", "Table", "Hello"})  # what nodes say to each other at rest
+IDLE_TALK = frozenset({Ping, Pong, Table, Hello})  # what nodes say to each other at rest
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -49,7 +51,7 @@ class Result(Struct, kw_only=True):
     operations: Counter[tuple[str, str]]  # kind and outcome
     faults: list[Fault]
     virtual_ms: int
-    messages: Counter[str]
+    messages: int  # between peers
 
 
 class Run:
@@ -72,7 +74,8 @@ class Run:
         self.dots = Dots()
         load = Load(think_ms=random.choice((300, 600, 1_200)), keys=random.choice((1, 3)))
         self.workload = Workload(simulation, Random(random.getrandbits(64)), load)
-        self.faults = Faults(simulation, Random(random.getrandbits(64)), plan.faults, loses=self.w > 1)
+        kinds = {name: KINDS[name] for name in plan.faults}
+        self.faults = Faults(simulation, Random(random.getrandbits(64)), kinds, loses=self.w > 1)
         self.broken: list[Broken] = []
         self.versions = Versions(versions_of, simulation.partitions) if versions_of else None
 
@@ -94,7 +97,7 @@ class Run:
             operations=Counter((each.kind, each.outcome) for each in self.workload.operations),
             faults=self.faults.log,
             virtual_ms=self.simulation.time_ms,
-            messages=self.simulation.messages,
+            messages=sum(self.simulation.messages.values()),
         )
 
     def form(self) -> bool:
@@ -133,8 +136,8 @@ class Run:
         before = Counter(simulation.messages)
         simulation.run(QUIET_MS)
         said = {kind: number for kind, number in (simulation.messages - before).items() if kind not in IDLE_TALK}
-        for kind, number in sorted(said.items()):
-            self.broken.append(Broken("bounded", f"nodes at rest have sent {number} {kind} in {QUIET_MS} ms"))
+        for kind, number in said.items():
+            self.broken.append(Broken("bounded", f"nodes at rest have sent {number} {kind.__name__} in {QUIET_MS} ms"))
         return not said
 
     def history(self) -> History:

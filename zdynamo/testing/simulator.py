@@ -21,6 +21,7 @@ from zdynamo.messages import (
     Constants,
     DescribeCluster,
     Gossip,
+    PeerMessage,
     Refused,
     Topology,
 )
@@ -63,7 +64,7 @@ class Simulation:
         self.disks: dict[str, Disk] = {}
         self.make_disk: Callable[[str], Disk] = lambda name: Disk()
         self.notes: list[tuple[int, str, Noted]] = []
-        self.messages: Counter[str] = Counter()  # between peers, by kind
+        self.messages: Counter[type[PeerMessage]] = Counter()  # between peers
         self.handed_on: Counter[bytes] = Counter()  # how often one node has handed a client's request to another
         self.spare_answers = 0  # to requests that had been answered before
         self._agenda = Agenda()

@@ -1,0 +1,96 @@
+"""Runs: the same seed is the same run, faults come two at a time and end, and what is broken is found and told."""
+
+import subprocess
+import sys
+from random import Random
+
+from zdynamo.testing.fault_kinds import KINDS
+from zdynamo.testing.faults import Faults, Started
+from zdynamo.testing.runs import Plan, Run, run, story
+
+PRINT_RUN = """
+from zdynamo.testing.runs import Plan, Run
+run = Run(Plan(seed=5, nodes=4, seconds=8))
+result = run.result()
+print([(each.request, each.end_ms, each.answer, each.siblings) for each in run.workload.operations], result.messages)
+"""
+
+
+def test_the_same_seed_is_the_same_run_in_every_process() -> None:
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", PRINT_RUN], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert len(runs) == 1
+    assert len(runs.pop()) > 1_000
+
+
+def test_faults_come_two_at_a_time_and_all_have_ended() -> None:
+    done = Run(Plan(seed=3, nodes=5))
+
+    result = done.result()
+    begun = [(fault.begin_ms, 1) for fault in result.faults]
+    ended = [(fault.end_ms, -1) for fault in result.faults]
+    going_on, most = 0, 0
+    for _, change in sorted(begun + ended):
+        going_on += change
+        most = max(most, going_on)
+
+    assert result.broken == []
+    assert (going_on, most) == (0, 2)
+    assert all(fault.end_ms > 0 for fault in result.faults)
+
+
+def test_a_kind_of_fault_that_is_not_given_does_not_happen() -> None:
+    result = run(Plan(seed=2, nodes=3, faults=("kill", "pause"), seconds=8))
+
+    assert result.broken == []
+    assert {fault.name for fault in result.faults} <= {"kill", "pause"}
+
+
+def _lose_two_disks(faults: Faults) -> Started | None:
+    """More copies than may be lost: one node is away while others write, and they lose their disks before it is back."""
+    simulation = faults.simulation
+    if not faults.is_free("all") or len(simulation.nodes) < 3:
+        return None
+    *writers, away = sorted(simulation.nodes)
+    faults.down.add(away)
+    simulation.kill(away)
+
+    def end() -> None:
+        for name in writers:
+            simulation.kill(name)
+            simulation.disks[name] = simulation.make_disk(name)
+        for name in (away, *writers):
+            faults.up(name)
+
+    return Started(" and ".join(writers), ("all",), 3_000, end)
+
+
+def test_a_cluster_that_loses_more_copies_than_it_may_is_found_out() -> None:
+    broken = Run(Plan(seed=4, nodes=3))
+    broken.faults = Faults(broken.simulation, Random(1), {"two disks": _lose_two_disks}, loses=True)
+
+    result = broken.result()
+
+    assert "no-lost-write" in {each.promise for each in result.broken}
+
+
+def test_the_story_of_a_key_tells_operations_versions_and_faults() -> None:
+    plan = Plan(seed=3, nodes=3, seconds=8)
+
+    lines = story(plan, ("default", b"register-0"))
+
+    assert any("begins to put" in line for line in lines)
+    assert any("stores" in line and "has seen" in line for line in lines)
+    assert any(line.split()[1] == "!" for line in lines)
+    assert [int(line.split()[0]) for line in lines] == sorted(int(line.split()[0]) for line in lines)
+
+
+def test_every_kind_of_fault_happens_in_some_run() -> None:
+    happened = {fault.name for seed in range(12) for fault in run(Plan(seed=seed, nodes=4)).faults}
+
+    assert happened == set(KINDS)
