@@ -3,6 +3,7 @@
 import pytest
 
 from simulation.scenes import ask, cluster, get, held_values, put, request_id, values
+from zdynamo.core.handoff import Handover
 from zdynamo.messages import Done, Get, Put, QuorumNotMet
 from zdynamo.partition import partition_of
 from zdynamo.testing.simulator import Simulation
@@ -166,3 +167,29 @@ def test_hints_survive_the_restart_of_who_holds_them() -> None:
     simulation.run_until(lambda: simulation.all_see(FIVE) and not hints(simulation), 30_000)
 
     assert [held_values(simulation, name, b"k") for name in (here, *gone)] == [{b"v"}] * 3
+
+
+def test_a_record_that_was_handed_over_twice_ends_its_hint_once() -> None:
+    """A commit that fails in between makes the holder begin its sweep anew, while the first answer is on its way."""
+    simulation = five()
+    here, _, gone = owners(simulation, b"k")
+    take_down(simulation, gone)
+    put(simulation, here, b"k", b"v")
+    (holder,) = hints(simulation)
+    simulation.start(gone)
+    pending = simulation.nodes[holder].node._pending
+    simulation.tick_ms = 1
+    simulation.run_until(lambda: bool(pending.of_kind(Handover)), 10_000)
+
+    simulation.network.slow = {(gone, holder): (1_500, 1_500)}
+    simulation.disks[holder].store.full = True
+    own = next(key for key in (b"k%d" % number for number in range(100)) if holder in owners(simulation, key))
+    other = next(name for name in owners(simulation, own) if name not in (holder, gone))
+    put(simulation, other, own, b"v", w=1)
+    simulation.run(20)
+    simulation.disks[holder].store.full = False
+    simulation.run_until(lambda: len(pending.of_kind(Handover)) > 1, 10_000)
+    simulation.run(5_000)
+
+    assert hints(simulation) == {}
+    assert held_values(simulation, gone, b"k") == {b"v"}
