@@ -52,7 +52,7 @@ def test_a_kind_of_fault_that_is_not_given_does_not_happen() -> None:
 
 
 def _lose_two_disks(faults: Faults) -> Started | None:
-    """More copies than may be lost: one node is away while others write, and they lose their disks before it is back."""
+    """More copies than may be lost: one node is away while others write, and lose their disks before it is back."""
     simulation = faults.simulation
     if not faults.is_free("all") or len(simulation.nodes) < 3:
         return None

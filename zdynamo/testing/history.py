@@ -12,7 +12,7 @@ Key = tuple[str, bytes]  # bucket and key
 Kind = Literal["get", "put", "delete"]
 Outcome = Literal["", "ok", "nothing", "unknown"]
 
-LATE_MS = 1_000  # by which a copy of a request may be at work after its deadline: nodes only estimate what has passed
+LATE_MS = 5_000  # by which a copy of a request may be at work after its deadline: a link that stood still has kept it
 
 
 class Operation(Struct, kw_only=True):

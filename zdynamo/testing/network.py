@@ -1,7 +1,8 @@
 """What happens to messages between simulated machines: delayed, lost, doubled, held up, cut off.
 
-A connection is TCP: one that stands still keeps what is sent, and delivers it late; one that is cut loses it. Each
-message has a delay of its own, so that messages overtake each other.
+A connection is TCP: one that stands still keeps what is sent, and delivers it late, or loses it if the silence was so
+long that the other end has closed it; one that is cut loses it at once. Each message has a delay of its own, so that
+messages overtake each other.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 from zdynamo.testing.agenda import Agenda
 
 QUEUE_MAX = 1_000  # messages that a connection that stands still keeps; beyond, its sender is told that it is full
+KEPT_MS = 4_000  # and for so long: nodes close a connection whose heartbeats (each second) are missing for three
 
 Link = tuple[str, str]  # from, to: one way
 Span = tuple[int, int]  # milliseconds, from and to
@@ -27,7 +29,7 @@ class Network:
         self.duplication = 0.0
         self.cut: set[Link] = set()
         self.slow: dict[Link, Span] = {}  # links with a delay of their own
-        self._held: dict[Link, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
+        self._held: dict[Link, list[tuple[int, Callable[..., None], tuple[Any, ...]]]] = {}  # when sent
         self.carried = 0  # messages that were put on their way
 
     def carry(self, sender: str, target: str, deliver: Callable[..., None], *arguments: Any) -> bool:
@@ -38,7 +40,7 @@ class Network:
         if held is not None:
             if len(held) >= QUEUE_MAX:
                 return False
-            held.append((deliver, arguments))
+            held.append((self._agenda.time_ms, deliver, arguments))
             return True
         if link in self.cut or (self.loss and self._random.random() < self.loss):
             return True
@@ -58,10 +60,12 @@ class Network:
             self._held.setdefault(link, [])
 
     def resume(self, links: Iterable[Link]) -> None:
-        """What has waited is delivered late."""
+        """What has waited is delivered late, unless that is too late."""
+        oldest_ms = self._agenda.time_ms - KEPT_MS
         for link in sorted(links):  # a set has another order in every process
-            for deliver, arguments in self._held.pop(link, ()):
-                self._agenda.at(self._arrival_ms(link), deliver, *arguments)
+            for sent_ms, deliver, arguments in self._held.pop(link, ()):
+                if sent_ms >= oldest_ms:
+                    self._agenda.at(self._arrival_ms(link), deliver, *arguments)
 
     def heal(self) -> None:
         """All links are as fast and as safe as by default."""

@@ -8,7 +8,7 @@ from random import Random
 from msgspec import Struct
 
 from zdynamo.core.settings import NodeLimits
-from zdynamo.messages import Hello, Ping, Pong, Table
+from zdynamo.messages import CompareHashes, Hashes, Hello, Ping, Pong, Table
 from zdynamo.testing import audits
 from zdynamo.testing.audits import Audit, Dots
 from zdynamo.testing.disk import Disk, SimulatedStore
@@ -18,7 +18,7 @@ from zdynamo.testing.history import History, Key
 from zdynamo.testing.promises import Broken, check
 from zdynamo.testing.simulator import Simulation
 from zdynamo.testing.story import Versions, tell
-from zdynamo.testing.workload import LATEST, Load, Workload, bucket_table
+from zdynamo.testing.workload import LATEST, TTLS_MS, Load, Workload, bucket_table
 
 NODES = (3, 9)
 QUORUMS = ((3, 2, 2),) * 8 + ((3, 1, 3), (3, 3, 1), (5, 3, 3))  # N, R, W
@@ -27,7 +27,7 @@ REST_MS = 240_000  # that a healed cluster has to come to rest: a clock that was
 REAPED_MS = 900_000  # an owner whose clock was put back may look at what is dead only ten minutes later
 LOOK_MS = 500
 QUIET_MS = 10_000
-IDLE_TALK = frozenset({Ping, Pong, Table, Hello})  # what nodes say to each other at rest
+IDLE_TALK = frozenset({Ping, Pong, Table, Hello, CompareHashes, Hashes})  # what nodes say to each other at rest
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -126,8 +126,11 @@ class Run:
 
     def come_to_rest(self) -> bool:
         """Whether the cluster heals by itself, in time."""
-        mended = self._until([audits.one_view, audits.settled], REST_MS) and self._read_all()
-        return mended and self._until(RESTS, REST_MS) and self._until([audits.reaped], REAPED_MS)
+        mended = self._until([audits.one_view, audits.settled], REST_MS)
+        if not mended or not self._until(RESTS, REST_MS):
+            return False
+        self.simulation.run(max(TTLS_MS) + self.simulation.limits.clock_skew_ms)  # nothing expires any more from now on
+        return self._until([audits.reaped], REAPED_MS)
 
     def stay_quiet(self) -> bool:
         """Whether nothing goes on any more but what goes on for ever."""
@@ -166,17 +169,6 @@ class Run:
         for audit in wanted:
             self.broken += audit(simulation)
         return not self.broken
-
-    def _read_all(self) -> bool:
-        """Every key from all its owners: there is nothing else yet that would make them equal."""
-        places = sorted(
-            {audits.place_of(key) for name in self.names for key, _ in audits.records(self.simulation, name)}
-        )
-        for bucket, key in places:
-            self.workload.read(bucket, key, self.n, lambda operation, answer: None)
-            self.simulation.run(5)
-        self.simulation.run(6_000)
-        return True
 
     def _make_disk(self, name: str) -> Disk:
         store = SimulatedStore(f"made at {self.simulation.time_ms}")

@@ -17,6 +17,7 @@ from zdynamo.testing.simulator import Simulation
 
 STRICT, LATEST, SHORT, OPEN = "strict", "latest", "short", "default"
 SHORT_TTL_MS = 4_000
+TTLS_MS = (1_000, 5_000, 20_000)  # of single puts
 
 Then = Callable[[Operation, ClientAnswer | None], None]
 Seen = tuple[bytes, tuple[bytes, ...]]  # a context, and the values whose writes it covers
@@ -233,7 +234,7 @@ class _Session:
         if bucket == SHORT:
             operation.ttl_ms = SHORT_TTL_MS
         elif elements is None and self._random.random() < 0.05:
-            operation.ttl_ms = ttl_ms = self._random.choice((1_000, 5_000, 20_000))
+            operation.ttl_ms = ttl_ms = self._random.choice(TTLS_MS)
         pw = self._limits.w if self._strict and bucket != STRICT else 0
         operation.strict = self._workload.meets and (bucket == STRICT or self._strict)
         context = b"" if seen is None else seen[0]
