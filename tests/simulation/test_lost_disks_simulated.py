@@ -280,7 +280,10 @@ def test_what_was_written_while_a_node_pulled_and_lost_in_a_power_cut_is_pulled_
     simulation.lose_disk("c")
     down(simulation, "c")
     simulation.start("c", "a", "b")
+    just_synced = lambda: simulation.disks["c"].store.is_synced  # noqa: E731
     simulation.run_until(lambda: 0 < unsettled(simulation, "c") < 8, 60_000)
+    put(simulation, "c", b"early", b"early")  # the counters for its dots are reserved, and fsynced
+    simulation.run_until(just_synced, 60_000)
     simulation.network.isolate("b", ["c"])
     put(simulation, "c", b"late", b"late", w=2)
     simulation.cut_power("c")
