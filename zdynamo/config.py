@@ -43,6 +43,13 @@ class NodeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         int, _option("The port kept for HTTP, which is not served yet. 0: the client port + 3.", ge=0, le=65535)
     ] = 0
     bind: Annotated[str, _option("The address that the node listens on. Empty: the advertised host.")] = ""
+    connect_from: Annotated[
+        str,
+        _option(
+            "The address of this machine that connections to other nodes come from, for firewalls that go by it. "
+            "Empty: the system chooses."
+        ),
+    ] = ""
     insecure: Annotated[
         bool,
         _option(

@@ -28,11 +28,11 @@ NO_ADDRESSES = [
 class Sending:
     """A running send thread."""
 
-    def __init__(self, context: zmq.Context[Any]) -> None:
+    def __init__(self, context: zmq.Context[Any], connect_from: str = "") -> None:
         channels = Channels(context, "a")
         self.outbox, outbox = channels.pipe("outbox")
         evidence, self.evidence = channels.pipe("evidence")
-        sending = Sender(context, boot=b"boot-a", outbox=outbox, evidence=evidence)
+        sending = Sender(context, boot=b"boot-a", outbox=outbox, evidence=evidence, connect_from=connect_from)
         self.thread = threading.Thread(target=sending.run)
         self.thread.start()
 
@@ -50,8 +50,8 @@ class Sending:
 
 
 @contextmanager
-def sending(context: zmq.Context[Any]) -> Iterator[Sending]:
-    each = Sending(context)
+def sending(context: zmq.Context[Any], connect_from: str = "") -> Iterator[Sending]:
+    each = Sending(context, connect_from)
     try:
         yield each
     finally:
@@ -120,6 +120,15 @@ def test_a_peer_in_another_epoch_gets_a_new_connection() -> None:
             second = b.recv_multipart()[1]
 
     assert (first, second) == (b"first", b"second")
+
+
+def test_connections_come_from_the_address_that_the_node_was_given() -> None:
+    with own_context() as context, peer(context, "tcp://127.0.0.1:*") as b, sending(context, "127.0.0.77") as node:
+        node.connect(PeerAddress("b", 1, b.last_endpoint.decode().removeprefix("tcp://")))
+        node.send(b"b", b"for b")
+        _, frame = b.recv_multipart(copy=False)
+
+    assert frame.get("Peer-Address") == "127.0.0.77"
 
 
 def test_a_full_queue_is_told_and_does_not_keep_others_waiting() -> None:

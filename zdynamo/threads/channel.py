@@ -99,24 +99,26 @@ def border(context: Context, kind: int, *, message_bytes_max: int = -1) -> Socke
     return made
 
 
-def endpoint(address: str) -> str:
-    """`HOST:PORT`, or an endpoint with its scheme, as ZeroMQ takes it."""
-    return address if "://" in address else f"tcp://{address}"
+def endpoint(address: str, source: str = "") -> str:
+    """`HOST:PORT`, or an endpoint with its scheme, as ZeroMQ takes it; `source`: the host to connect from."""
+    if "://" in address:
+        return address
+    return f"tcp://{source}:0;{address}" if source else f"tcp://{address}"
 
 
-def connect(socket: Socket, address: str) -> bool:
+def connect(socket: Socket, address: str, source: str = "") -> bool:
     """False if it is no address: others may say what they like of where they are."""
     try:
-        socket.connect(endpoint(address))
+        socket.connect(endpoint(address, source))
     except zmq.ZMQError:
         return False
     return True
 
 
-def disconnect(socket: Socket, address: str) -> None:
+def disconnect(socket: Socket, address: str, source: str = "") -> None:
     """It may be gone already: an inproc pipe goes with whoever bound it."""
     with contextlib.suppress(zmq.ZMQError):
-        socket.disconnect(endpoint(address))
+        socket.disconnect(endpoint(address, source))
 
 
 def bind(socket: Socket, option: str, address: str, host: str = "") -> None:

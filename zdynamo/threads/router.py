@@ -60,6 +60,7 @@ class Router:
         mail: Socket,
         keep: Callable[[Kept], None],
         log: Log,
+        connect_from: str = "",
     ) -> None:
         self._context = context
         self._membership = membership
@@ -70,6 +71,7 @@ class Router:
         self._mail = mail
         self._keep = keep
         self._log = log
+        self._connect_from = connect_from
         self._subscribed: set[str] = set()  # addresses
         self._seeds: dict[str, Socket] = {}
         self._poller = zmq.Poller()
@@ -152,9 +154,10 @@ class Router:
         """One connection an address, however many members say that it is theirs."""
         wanted = {member.record.addresses.gossip for member in view.members if member.record.id != view.me.id}
         for address in self._subscribed - wanted:
-            disconnect(self._sub, address)
+            disconnect(self._sub, address, self._connect_from)
         self._subscribed &= wanted
-        self._subscribed |= {address for address in wanted - self._subscribed if connect(self._sub, address)}
+        new = wanted - self._subscribed
+        self._subscribed |= {address for address in new if connect(self._sub, address, self._connect_from)}
 
     def _ask(self, address: str, cluster: str) -> None:
         dealer = self._seeds.get(address)
@@ -165,7 +168,7 @@ class Router:
                 oldest.close(0)
             dealer = self._seeds[address] = border(self._context, zmq.DEALER)
             dealer.hwm = SEED_HWM
-            connect(dealer, address)
+            connect(dealer, address, self._connect_from)
             self._poller.register(dealer, zmq.POLLIN)
         offer(dealer, [codec.encode([DescribeCluster(os.urandom(16), cluster)])])
 

@@ -40,11 +40,14 @@ class Connection(NamedTuple):
 class Sender:
     """Owns the DEALERs. `outbox` says whom to connect to and what to send; `evidence` tells who cannot be reached."""
 
-    def __init__(self, context: Context, *, boot: bytes, outbox: Socket, evidence: Socket) -> None:
+    def __init__(
+        self, context: Context, *, boot: bytes, outbox: Socket, evidence: Socket, connect_from: str = ""
+    ) -> None:
         """`boot`: of this process. Routing ids begin with it and are never used twice, or a ROUTER could take a
         connection that is just closing for the one that has just been made.
         """
         self._context = context
+        self._connect_from = connect_from
         self._boot = boot
         self._made = 0  # connections so far
         self._outbox = outbox
@@ -104,7 +107,7 @@ class Sender:
                 dealer.routing_id = b"%s-%d" % (self._boot, self._made)
                 monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
                 monitor.linger = 0
-                connect(dealer, target.address)  # one that is not connected always has a full queue
+                connect(dealer, target.address, self._connect_from)  # one that is not connected always has a full queue
                 self._connections[peer] = Connection(target, dealer, monitor)
                 self._monitored[monitor] = peer
                 self._poller.register(monitor, zmq.POLLIN)
@@ -127,7 +130,7 @@ class Sender:
         if len(self._strangers) >= STRANGERS_MAX:
             self._strangers.pop(0)[0].close(0)
         dealer = border(self._context, zmq.DEALER)
-        connect(dealer, address)
+        connect(dealer, address, self._connect_from)
         try:
             dealer.send(frame, zmq.NOBLOCK)
         except zmq.Again:

@@ -35,7 +35,7 @@ from zdynamo.partition import HASH_VERSION
 from zdynamo.storage import open_store
 from zdynamo.threads import pumps
 from zdynamo.threads.channel import Channels, Context, Socket, bind, border, offer, waiting
-from zdynamo.threads.clock import now
+from zdynamo.threads.clock import TEST_CLOCK, now
 from zdynamo.threads.folder import DataFolder
 from zdynamo.threads.log import Log, configure
 from zdynamo.threads.machine import machine_boot, place_of
@@ -132,9 +132,12 @@ class Server:
         )  # fmt: skip
         routing = Router(
             self.context, membership, pub=pub, sub=sub, commands=news, views=views_sink, mail=mail_sink,
-            keep=folder.keep if folder else _forget, log=Log(self._name),
+            keep=folder.keep if folder else _forget, log=Log(self._name), connect_from=config.node.connect_from,
         )  # fmt: skip
-        sending = Sender(self.context, boot=membership.boot.encode(), outbox=outbox, evidence=evidence_sink)
+        sending = Sender(
+            self.context, boot=membership.boot.encode(), outbox=outbox, evidence=evidence_sink,
+            connect_from=config.node.connect_from,
+        )  # fmt: skip
         for name, body in (
             ("clients", lambda: pumps.pump(clients, requests_sink, stop_clients)),
             ("receive", lambda: pumps.pump(peers, inbox_sink, stop_receive)),
@@ -212,6 +215,8 @@ def run_node(config: Config) -> int:
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server = Server(config)
+    if TEST_CLOCK in os.environ:
+        Log(config.node.name).note("warning", "clock.may_be_wrong", {"by_the_file": os.environ[TEST_CLOCK]})
     wake, poke = system.socketpair()
     poke.setblocking(False)
     for number in (signal.SIGINT, signal.SIGTERM):
