@@ -8,10 +8,9 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-import zmq
 from msgspec import Struct
 
 from zdynamo.cli.cluster import ClusterFailed
@@ -155,25 +154,3 @@ class Relay:
         if report.error:
             raise ClusterFailed(f"the relay: {report.error}")
         return report
-
-
-class SourceContext(zmq.Context[Any]):
-    """A context whose TCP connections come from one address, for a client that is to be told from others."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self._source = source
-
-    def socket(self, socket_type: int, socket_class: Any = None, **options: Any) -> Any:
-        made = super().socket(socket_type, socket_class or _SourceSocket, **options)
-        if isinstance(made, _SourceSocket):
-            made.source = self._source
-        return made
-
-
-class _SourceSocket(zmq.Socket[bytes]):
-    source = ""
-
-    def connect(self, addr: str) -> Any:
-        scheme, _, place = addr.partition("://")
-        return super().connect(f"tcp://{self.source}:0;{place}" if scheme == "tcp" and self.source else addr)

@@ -1,6 +1,7 @@
-"""The load of a chaos run: threads that put, get and delete, and check each answer against what they were told.
+"""The load of a chaos run: threads that put, get and delete, and record what they did and what they were told.
 
-Each key has one writer. Deletes have keys of their own: put, then delete, then it must stay absent.
+Strict workers use a bucket with pr=2 and pw=2, the others one with the defaults. Keys named `register` and `set` are
+shared by all workers of a bucket, others have one writer. No value is ever put twice.
 """
 
 import random
@@ -8,164 +9,213 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from chaos_ledger import UNSURE, Book, Ledger
+import msgspec
+from chaos_clients import Placed
+from chaos_history import SLOPPY, STRICT, Op, Recorder
+from chaos_plan import Load
 
-from zdynamo.client import Client, Value
-from zdynamo.errors import RequestError
+from zdynamo.errors import DeadlineExceeded, OutcomeUnknown, RequestError
+from zdynamo.testing.history import Kind, Outcome
 
-BUCKET = "chaos"
-HOT_KEYS = 4  # a worker writes again and again
-VALUE_BYTES = 100
-SHORT_LIVED = b"short-lived"
-VERIFY_DEADLINE_MS = 5_000
-READS_AGAIN = 20  # of a worker, all keys together, while the verdict is made
-AGAIN_SECONDS = 0.5
+UNSURE = (OutcomeUnknown, DeadlineExceeded)  # of a write: it may or may not have been kept
+ELEMENTS_MAX = 10  # of a set; the oldest make room
+DOUBLED_MS = 50  # a node may have handed a write to another as well when it took so long
+BEHIND_S = 1.0  # further behind the wanted rate a worker forgets what it has not done
+NEW = "new"  # how keys with one writer begin
+FILLING = b"."  # behind a value, up to its size; left out in the history
+
+
+class Seen(NamedTuple):
+    """What a worker has seen last of a key."""
+
+    context: bytes
+    values: tuple[str, ...]
 
 
 class Worker(threading.Thread):
-    """One writer: its keys, and a book for each."""
+    """One thread; its client may be shared."""
 
-    def __init__(self, number: int, client: Client, ledger: Ledger, seed: int, pause_s: float) -> None:
+    def __init__(self, number: int, placed: Placed, recorder: Recorder, load: Load, seed: int, strict: bool) -> None:
         super().__init__(name=f"chaos-{number}", daemon=True)
-        self.books: dict[str, Book] = {}
-        self.deleted: dict[str, str] = {}  # key to what became of the delete: done, unsure, refused
+        self.bucket = STRICT if strict else SLOPPY
         self._number = number
-        self._client = client
-        self._ledger = ledger
+        self._placed = placed
+        self._recorder = recorder
+        self._load = load
         self._random = random.Random(f"{seed}/{number}")
-        self._pause_s = pause_s
         self._stopping = threading.Event()
         self._sequence = 0
-        self._succeeded_at = 0.0
-        self._patience = READS_AGAIN
+        self._seen: dict[str, Seen] = {}  # of shared keys
+        self._own: list[str] = []
+        self._to_preload = len(range(number, load.preload, load.workers))
+        self.preloaded = threading.Event()
+        self.problem: Exception | None = None  # that no answer of the cluster explains
 
     def run(self) -> None:
-        self._succeeded_at = time.monotonic()
-        steps = (self._put_new, self._put_hot, self._get, self._delete)
-        while not self._stopping.is_set():
-            self._random.choices(steps, (40, 25, 30, 5))[0]()
-            self._stopping.wait(self._pause_s)
+        try:
+            for _ in range(self._to_preload):
+                self._new()
+            self.preloaded.set()
+            self._work()
+        except Exception as error:
+            self.problem = error
+            raise
+        finally:
+            self.preloaded.set()
 
     def stop(self) -> None:
         self._stopping.set()
 
-    def _put_new(self) -> None:
-        self._put(f"new-{self._number}-{self._sequence}", None)
+    def _work(self) -> None:
+        steps = (self._new, self._register, self._blind, self._set, self._get_any, self._delete)
+        weights = msgspec.structs.astuple(self._load.mix)
+        pause_s = self._load.workers / self._load.rate
+        due_at = time.monotonic() + pause_s * self._random.random()
+        while not self._stopping.wait(max(0.0, due_at - time.monotonic())):
+            self._random.choices(steps, weights)[0]()
+            due_at = max(due_at + pause_s, time.monotonic() - BEHIND_S)
 
-    def _put_hot(self) -> None:
-        key = f"hot-{self._number}-{self._random.randrange(HOT_KEYS)}"
-        book = self.books.get(key)
-        with_context = book is not None and self._random.random() < 0.5
-        self._put(key, book.context if book and with_context else None)
+    def _new(self) -> None:
+        key = f"{NEW}-{self._number}-{self._sequence}"
+        self._own.append(key)
+        self._put(key, None)
 
-    def _put(self, key: str, context: bytes | None) -> None:
-        self._sequence += 1
-        value = f"{key}={self._sequence}".encode().ljust(VALUE_BYTES, b".")
-        book = self.books.setdefault(key, Book())
-        try:
-            written = self._call(
-                "put", key, value, lambda: self._client.put(key, value, bucket=BUCKET, context=context)
-            )
-        except UNSURE:
-            book.unsure(value)
-        except RequestError:
-            book.refused(value)
+    def _register(self) -> None:
+        key = self._shared("register", self._load.keys)
+        seen = self._seen.get(key) or self._get(key)
+        if seen:
+            self._put(key, seen)
+
+    def _blind(self) -> None:
+        self._put(self._shared("register", self._load.keys), None)
+
+    def _set(self) -> None:
+        key = self._shared("set", self._load.sets)
+        seen = self._get(key)
+        if seen:
+            elements = {element for value in seen.values for element in value.partition("|")[2].split(",") if element}
+            recent = sorted(elements, key=lambda element: int(element.partition(".")[2]))[1 - ELEMENTS_MAX :]
+            self._put(key, seen, "|" + ",".join([*recent, f"{self._number}.{self._sequence}"]))
+
+    def _get_any(self) -> None:
+        chance = self._random.random()
+        if chance < 0.4 and self._own:
+            self._get(self._random.choice(self._own[-200:] if chance < 0.2 else self._own))
+        elif chance < 0.5:
+            self._get(self._shared("set", self._load.sets))
         else:
-            book.acknowledged(value, written)
-
-    def _get(self) -> None:
-        if not self.books:
-            return
-        recent = list(self.books)[-200:] if self._random.random() < 0.5 else list(self.books)
-        key = self._random.choice(recent)
-        try:
-            found = self._call("get", key, b"", lambda: self._client.get(key, bucket=BUCKET))
-        except RequestError:
-            return
-        for value in self.books[key].missing(values_of(found)):
-            self._ledger.fail("stale", key, value)
+            self._get(self._shared("register", self._load.keys))
 
     def _delete(self) -> None:
-        key = f"gone-{self._number}-{self._sequence}"
-        self._sequence += 1
-        try:
-            self._call("put", key, SHORT_LIVED, lambda: self._client.put(key, SHORT_LIVED, bucket=BUCKET))
-        except RequestError:
-            return  # it may appear later, and a delete now would not cover it
-        try:
-            self._call("delete", key, b"", lambda: self._client.delete(key, bucket=BUCKET))
-        except UNSURE:
-            self.deleted[key] = "unsure"
-        except RequestError:
-            self.deleted[key] = "refused"
+        chance = self._random.random()
+        if chance < 0.2:
+            self._erase(self._shared("register", self._load.keys), None)
+        elif chance < 0.5 or not self._own:
+            key = self._shared("register", self._load.keys)
+            self._erase(key, self._seen.get(key))
         else:
-            self.deleted[key] = "done"
+            key = self._random.choice(self._own[-50:])
+            seen = self._get(key)
+            if seen and seen.values:
+                self._erase(key, seen)
 
-    def _call(self, op: str, key: str, value: bytes, ask: Callable[[], object]) -> object:
-        began = time.monotonic()
-        error: RequestError | None = None
+    def _shared(self, kind: str, count: int) -> str:
+        return f"{kind}-{self._random.randrange(count)}"
+
+    def _put(self, key: str, over: Seen | None, data: str = "") -> None:
+        self._sequence += 1
+        value = f"{self._number}.{self._sequence}{data}"
+        filled = value.encode().ljust(self._load.value_bytes, FILLING)
+        context = over.context if over else None
+        client, bucket = self._placed.client, self.bucket
+        written = self._call("put", key, lambda: client.put(key, filled, bucket=bucket, context=context), value, over)
+        if written is not None and not key.startswith(NEW):
+            self._seen[key] = Seen(written, (value,))
+
+    def _get(self, key: str) -> Seen | None:
+        found = self._call("get", key, lambda: self._placed.client.get(key, bucket=self.bucket))
+        if found is None:
+            return None
+        seen = Seen(found.context, shown(found))
+        if not key.startswith(NEW):
+            self._seen[key] = seen
+        return seen
+
+    def _erase(self, key: str, over: Seen | None) -> None:
+        context = over.context if over else None
+        client, bucket = self._placed.client, self.bucket
+        self._call("delete", key, lambda: client.delete(key, bucket=bucket, context=context), "", over)
+        self._seen.pop(key, None)
+
+    def _call(
+        self, kind: Kind, key: str, ask: Callable[[], Any], value: str = "", over: Seen | None = None
+    ) -> Any | None:
+        """The answer, None for an error; recorded either way."""
+        began_ms = self._recorder.now_ms()
+        answer, error = None, None
         try:
-            return ask()
+            answer = ask()
         except RequestError as raised:
             error = raised
-            raise
-        finally:
-            quiet_s = time.monotonic() - self._succeeded_at
-            if error is None:
-                self._succeeded_at = time.monotonic()
-            self._ledger.note(self._number, op, key, value, began, error, quiet_s)
+        took_ms = self._recorder.now_ms() - began_ms
+        filled = value.encode().ljust(self._load.value_bytes, FILLING)
+        self._recorder.add(
+            Op(
+                worker=self._number,
+                client=self._placed.name,
+                kind=kind,
+                bucket=self.bucket,
+                key=key,
+                value=value,
+                seen=over.values if over else None,
+                begin_ms=int(began_ms),
+                took_ms=round(took_ms, 3),
+                deadline_ms=self._load.deadline_ms,
+                doubled=kind == "put" and (self._placed.tried_again(key, filled) or took_ms > DOUBLED_MS),
+                outcome=outcome_of(kind, error),
+                answer=type(error).__name__ if error else "",
+                siblings=shown(answer) if kind == "get" and error is None else (),
+            )
+        )
+        return answer
 
-    def verify(self, copies: int) -> int:
-        """Read every key from all its replicas; returns how many acknowledged puts and deletes hold."""
-        held = 0
-        for key, book in self.books.items():
-            held += self._verify_book(key, book, values_of(self._read(key, copies)))
-        for key, outcome in self.deleted.items():
-            found = values_of(self._read(key, copies))
-            resurrected, lost = outcome == "done" and found, outcome == "refused" and not found
-            if resurrected or lost:
-                self._ledger.fail("resurrected" if resurrected else "lost", key, SHORT_LIVED)
-            held += (not lost) + (outcome == "done" and not found)  # the put, and the delete
-        return held
 
-    def _verify_book(self, key: str, book: Book, found: set[bytes]) -> int:
-        missing = book.missing(found)
-        for value in missing:
-            self._ledger.fail("lost", key, value)
-        for value in book.phantoms(found):
-            self._ledger.fail("phantom", key, value)
-        return book.acknowledgements - len(missing)
+def outcome_of(kind: Kind, error: RequestError | None) -> Outcome:
+    if error is None:
+        return "ok"
+    return "unknown" if kind != "get" and isinstance(error, UNSURE) else "nothing"
 
-    @property
-    def keys(self) -> int:
-        return len(self.books) + len(self.deleted)
 
-    def _read(self, key: str, copies: int) -> Value | None:
-        """None also for a key that cannot be read after all waiting: what cannot be read is lost."""
-        while True:
-            try:
-                return self._client.get(key, bucket=BUCKET, r=copies, deadline_ms=VERIFY_DEADLINE_MS)
-            except RequestError as error:
-                if self._patience <= 0:
-                    self._ledger.unreadable(key, error)
-                    return None
-                self._patience -= 1
-                time.sleep(AGAIN_SECONDS)
+def shown(found: Any) -> tuple[str, ...]:
+    """What a get has found, as it stands in the history."""
+    return tuple(value.rstrip(FILLING).decode() for value in found.siblings)
+
+
+def workers_of(load: Load, placed: list[Placed], recorder: Recorder, seed: int) -> list[Worker]:
+    """The strict ones are spread over the clients as the others are."""
+    strict = round(load.strict * load.workers)
+    return [
+        Worker(number, placed[number % len(placed)], recorder, load, seed, number < strict)
+        for number in range(load.workers)
+    ]
 
 
 @contextmanager
 def working(workers: list[Worker]) -> Iterator[None]:
+    """Raises: what a worker has met that is no answer of the cluster."""
     for worker in workers:
         worker.start()
     try:
+        for worker in workers:
+            worker.preloaded.wait()
         yield
     finally:
         for worker in workers:
             worker.stop()
         for worker in workers:
             worker.join()
-
-
-def values_of(found: Value | object | None) -> set[bytes]:
-    return set(found.siblings) if isinstance(found, Value) else set()
+    for worker in workers:
+        if worker.problem:
+            raise worker.problem

@@ -39,6 +39,8 @@ class Child:
         self.address = f"{HOST}:{port}"
         self.data = folder / name
         self.log = folder / f"{name}.log"
+        self.flags: list[str] = []  # at every start, beside those of that start
+        self.environment: dict[str, str] = {}  # beside that of this process
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, flags: list[str]) -> None:
@@ -47,10 +49,11 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "zdynamo", "start", "--stop-with-stdin", "--name", self.name, *ports, *flags],
+                [sys.executable, "-m", "zdynamo", "start", "--stop-with-stdin", "--name", self.name, *ports, *self.flags, *flags],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
+                env=os.environ | self.environment,
                 process_group=0,  # Ctrl-C is for us; we tell the nodes
             )
 
