@@ -59,6 +59,15 @@ class Isolate(CutFault):
         return Ongoing(what, nothing, victim, both_ways([victim], others, rule))
 
 
+class Deaf(CutFault):
+    """What clients send to a node does not arrive before the end, long after they have turned elsewhere."""
+
+    def strike(self, scene: Scene) -> Ongoing:
+        victim, rule = scene.victim(), self.rule(scene)
+        links = [Link(client, victim, rule) for client in scene.cluster.places.clients]
+        return Ongoing(f"{victim} deaf to clients ({rule.cut})", nothing, links=links)
+
+
 class Halves(CutFault):
     """The nodes are cut in two, and the clients with them."""
 
@@ -121,6 +130,7 @@ LINK_FAULTS: dict[str, type[Fault]] = {
     "cut": Cut,
     "one-way": OneWay,
     "isolate": Isolate,
+    "deaf": Deaf,
     "halves": Halves,
     "bridge": Bridge,
     "slow": Slow,

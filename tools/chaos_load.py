@@ -20,6 +20,7 @@ from zdynamo.errors import DeadlineExceeded, OutcomeUnknown, RequestError
 from zdynamo.testing.history import Kind, Outcome
 
 UNSURE = (OutcomeUnknown, DeadlineExceeded)  # of a write: it may or may not have been kept
+DELETED_OF = 200  # own keys, the latest: deletes come soon after a put, and late
 ELEMENTS_MAX = 10  # of a set; the oldest make room
 DOUBLED_MS = 50  # a node may have handed a write to another as well when it took so long
 BEHIND_S = 1.0  # further behind the wanted rate a worker forgets what it has not done
@@ -116,7 +117,7 @@ class Worker(threading.Thread):
             key = self._shared("register", self._load.keys)
             self._erase(key, self._seen.get(key))
         else:
-            key = self._random.choice(self._own[-50:])
+            key = self._random.choice(self._own[-DELETED_OF:])
             seen = self._get(key)
             if seen and seen.values:
                 self._erase(key, seen)
