@@ -7,7 +7,7 @@ import zmq
 from zdynamo.client import Client
 from zdynamo.codec import decode_requests
 from zdynamo.errors import Malformed
-from zdynamo.messages import Put
+from zdynamo.messages import Delete, Put
 
 
 class Placed:
@@ -19,11 +19,11 @@ class Placed:
         self._context = TappedContext(source)
         self.client = Client(*addresses, deadline_ms=deadline_ms, context=self._context)
 
-    def tried_again(self, key: str, value: bytes) -> bool:
-        """Whether this put has had more than one attempt; asked once, when it has ended."""
-        put = key.encode(), value
-        again = put in self._context.again
-        self._context.again.discard(put)
+    def tried_again(self, key: str, value: bytes = b"") -> bool:
+        """Whether this put (a delete has no value) took more than one attempt; asked once, when it has ended."""
+        write = key.encode(), value
+        again = write in self._context.again
+        self._context.again.discard(write)
         return again
 
     def close(self) -> None:
@@ -32,7 +32,7 @@ class Placed:
 
 
 class TappedContext(zmq.Context[Any]):
-    """Its sockets note which puts go out a second time."""
+    """Its sockets note which writes go out a second time."""
 
     again: set[tuple[bytes, bytes]] = set()  # key and value; ZeroMQ's objects take attributes of their class only
     _source = ""
@@ -63,6 +63,8 @@ class _Tapped(zmq.Socket[bytes]):
         except (Malformed, TypeError):
             requests = []
         self.again.update(
-            (request.key, request.value) for request in requests if isinstance(request, Put) and request.attempt > 1
+            (request.key, request.value if isinstance(request, Put) else b"")
+            for request in requests
+            if isinstance(request, Put | Delete) and request.attempt > 1
         )
         return super().send(data, flags, *arguments, **options)

@@ -174,7 +174,8 @@ class Worker(threading.Thread):
                 begin_ms=int(began_ms),
                 took_ms=round(took_ms, 3),
                 deadline_ms=self._load.deadline_ms,
-                doubled=kind == "put" and (self._placed.tried_again(key, filled) or took_ms > DOUBLED_MS),
+                doubled=kind != "get"
+                and (self._placed.tried_again(key, filled if value else b"") or took_ms > DOUBLED_MS),
                 outcome=outcome_of(kind, error),
                 answer=type(error).__name__ if error else "",
                 siblings=shown(answer) if kind == "get" and error is None else (),

@@ -48,8 +48,9 @@ class Child:
         ports = [f"--{kind}port={self.port + step}" for step, kind in enumerate(("", "peer-", "gossip-", "http-"))]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "zdynamo", "start", "--stop-with-stdin", "--name", self.name]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "zdynamo", "start", "--stop-with-stdin", "--name", self.name, *ports, *self.flags, *flags],
+                [*command, *ports, *self.flags, *flags],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -1,0 +1,52 @@
+"""Requests that a cut link holds up: when it heals, long after their deadline, they are not carried out any more."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chaos_clients import Placed
+from chaos_cluster import ChaosCluster
+from chaos_links import Link, Rule
+from support.processes import wait_until
+
+HELD_SECONDS = 6.0  # the cut lasts longer than a node waits for a silent client
+DEADLINE_MS = 2_000
+KEYS = 60
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[ChaosCluster]:
+    soon = {"storage": {"reap_interval_ms": 100}}  # what is deleted, and who deleted it, is soon forgotten
+    with ChaosCluster(nodes=3, clients=2, folder=tmp_path, seed=1, settings=soon, memory=True, relay=True) as started:
+        started.start_and_open()
+        yield started
+
+
+def is_remembered(placed: Placed, key: str) -> bool:
+    """Whether any owner still has a record of it."""
+    return any(replica.digest for replica in placed.client.explain(key).replicas)
+
+
+def test_a_delete_that_its_client_has_repeated_elsewhere_takes_no_later_write_with_it(cluster: ChaosCluster) -> None:
+    cut_off, other = cluster.connected(DEADLINE_MS)
+    for number in range(KEYS):  # over connections to all nodes
+        cut_off.client.put(f"key-{number}", b"old")
+    cluster.set_links([Link(cut_off.name, "a", Rule(cut="silent"))])
+    began = time.monotonic()
+    for number in range(KEYS):
+        cut_off.client.delete(f"key-{number}")
+    repeated = [key for key in (f"key-{number}" for number in range(KEYS)) if cut_off.tried_again(key)]
+
+    wait_until(lambda: not any(is_remembered(other, key) for key in repeated))
+    for key in repeated:
+        other.client.put(key, b"new")
+    wait_until(lambda: time.monotonic() - began > HELD_SECONDS)
+    cluster.set_links([])
+    wait_until(lambda: time.monotonic() - began > HELD_SECONDS + 1)  # what was held up is there by now
+    found = [other.client.get(key, r=3).siblings for key in repeated]
+    cut_off.close()
+    other.close()
+
+    assert repeated
+    assert found == [[b"new"]] * len(repeated)
