@@ -47,7 +47,7 @@ SWITCH_INTERVAL_S = 0.0005  # the GIL goes from hand to hand this often: threads
 FILES = 65_536  # descriptors wanted; a connection is one, and out of them ZeroMQ's I/O thread spins
 PROCESS = 2  # its place among the threads, behind the pumps
 FLUSH_S = 0.02  # that the pumps have for the last answers of the processor
-HEARTBEAT_MS = 1_000  # by ZeroMQ, on connections of clients: what one sent before it fell silent must not arrive
+HEARTBEAT_MS = 1_000  # by ZeroMQ, on connections made to us: what one sent before it fell silent must not arrive
 HEARTBEAT_TIMEOUT_MS = 3_000  # when the silence ends, long after its deadline
 CAUSE_MS = 200  # within which a thread that died says why, when others have ended for want of it
 STOP_S = 1.9  # for everything to end; afterwards the process ends anyway
@@ -86,9 +86,10 @@ class Server:
         config, limits = self._config, self._config.limits
         channels = self._channels
         clients = self._border(zmq.ROUTER, limits.value_bytes_max + 2**21)
-        clients.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        clients.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
         peers = self._border(zmq.ROUTER, limits.record_bytes_max + limits.value_bytes_max + 2**21)
+        for router in (clients, peers):
+            router.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+            router.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
         peers.setsockopt(zmq.ROUTER_HANDOVER, 1)
         pub, sub = self._border(zmq.PUB, 2**20), self._border(zmq.SUB, 2**20)
         sub.setsockopt(zmq.SUBSCRIBE, b"")
