@@ -4,16 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bookkeeping
-import chaos
 import detection
 import pytest
-from chaos_ledger import Book
 from flood_garbage import Garbage
 from flood_overload import OverloadPlan, overload
 from killable import Child, Killable
-
-from zdynamo.core.context import encode_context
-from zdynamo.core.record import Clock
 
 
 @pytest.fixture
@@ -21,17 +16,6 @@ def cluster(tmp_path: Path) -> Iterator[Killable]:
     with Killable(nodes=3, folder=tmp_path, memory=True) as started:
         started.start_and_open()
         yield started
-
-
-def test_three_kills_under_load_lose_nothing(tmp_path: Path) -> None:
-    with (tmp_path / "history.jsonl").open("w") as history:
-        verdict = chaos.run(chaos.Plan(kills=3, calm_s=0.5, dead_s=0.3), tmp_path, history=history)
-
-    assert verdict.failures == []
-    assert verdict.found == verdict.acknowledged > 500
-    assert len(verdict.detected_s) == len(verdict.rejoined_s) == 3
-    assert verdict.longest_without_service_s < 1.0
-    assert len((tmp_path / "history.jsonl").read_text().splitlines()) > verdict.acknowledged
 
 
 def test_garbage_on_every_port_is_counted_and_harmless(cluster: Killable) -> None:
@@ -79,45 +63,6 @@ def test_only_the_dead_may_be_called_down(tmp_path: Path) -> None:
         "2026-01-01T00:00:12Z a: member.down c", "2026-01-01T00:00:14Z a: member.unreachable b",
     ]  # fmt: skip
     assert (verdict.stalls, verdict.suspicions) == (1, 0)
-
-
-def context(*entries: tuple[int, int, int]) -> bytes:
-    return encode_context(Clock(entries), b"key")
-
-
-def test_an_acknowledged_value_is_missed_unless_a_later_write_has_seen_it() -> None:
-    book = Book()
-    book.acknowledged(b"one", context((1, 1, 1)))
-    assert book.missing({b"one"}) == []
-    assert book.missing(set()) == [b"one"]
-
-    book.acknowledged(b"concurrent", context((2, 1, 1)))
-    assert book.missing({b"concurrent"}) == [b"one"]
-
-    book.acknowledged(b"over both", context((1, 1, 2), (2, 1, 1)))
-    assert book.missing({b"over both"}) == []
-    assert book.missing({b"one"}) == [b"over both"]
-
-
-def test_a_write_of_unknown_outcome_excuses_what_came_before_it_only_if_it_is_found() -> None:
-    book = Book()
-    book.acknowledged(b"one", context((1, 1, 1)))
-    book.unsure(b"two")
-
-    assert book.missing({b"two"}) == []
-    assert book.missing(set()) == [b"one"]
-
-    book.acknowledged(b"three", context((2, 1, 1)))
-
-    assert book.missing({b"two"}) == [b"three"]
-
-
-def test_what_is_found_although_nothing_was_written_is_a_phantom() -> None:
-    book = Book()
-    book.refused(b"never")
-
-    assert book.phantoms({b"never"}) == [b"never"]
-    assert book.phantoms({b"another"}) == []
 
 
 def test_the_cost_of_bookkeeping_is_measured() -> None:

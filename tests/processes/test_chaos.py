@@ -1,0 +1,184 @@
+"""The chaos tool: its plans, its verdicts, and each kind of fault once on a small cluster."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import chaos_plan
+import pytest
+from chaos_converge import converge
+from chaos_history import SLOPPY, STRICT, Converged, Final, HistoryDamaged, Line, Loaded, Op, Recorder, Struck, read
+from chaos_load import workers_of, working
+from chaos_plan import KINDS, Load, Plan
+from chaos_run import Progress, Runner, cluster_of, keys_of
+from chaos_verdict import judge
+from msgspec.structs import replace
+
+CHAOS = Path(__file__).parent.parent.parent / "tools" / "chaos.py"
+SMALL = Load(workers=4, clients=2, rate=200, keys=20, sets=5)
+
+
+def put(value: str, at_ms: int, **fields: object) -> Op:
+    return op("put", at_ms, value=value, **fields)
+
+
+def op(kind: str, at_ms: int, *, bucket: str = STRICT, key: str = "k", **fields: object) -> Op:
+    return Op(
+        worker=1, client="client-0", kind=kind, bucket=bucket, key=key, begin_ms=at_ms, took_ms=2.0, deadline_ms=500,
+        **fields,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def breaches(*lines: Line) -> dict[str, int]:
+    """The promises that are broken, with how often."""
+    return {promise: count for promise, count in judge(lines).promises.items() if count}
+
+
+def test_a_history_in_which_all_is_well_breaks_nothing() -> None:
+    lines = (
+        put("one", 0),
+        put("two", 10, seen=("one",)),
+        op("get", 20, siblings=("two",)),
+        Loaded(0, 100),
+        Final(STRICT, "k", ("two",)),
+        Converged(keys=1, by_itself_s=1.0),
+    )
+
+    assert judge(lines).holds
+    assert breaches(*lines) == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "broken"),
+    [
+        ((put("one", 0), Final(STRICT, "k", ())), "no-lost-write"),
+        (
+            (put("one", 0), op("delete", 2_000, seen=("one",)), Final(STRICT, "k", ("one",))),
+            "no-resurrection",
+        ),
+        ((put("one", 0), op("get", 100)), "regular-reads"),
+        (
+            (
+                put("one", 0, bucket=SLOPPY),
+                put("two", 2_000, bucket=SLOPPY, seen=("one",)),
+                op("get", 2_010, bucket=SLOPPY, siblings=("one", "two")),
+            ),
+            "no-needless-siblings",
+        ),
+        ((put("one", 0, outcome="nothing"), op("get", 10, siblings=("one",))), "one-answer"),
+        ((op("get", 0, siblings=("never put",)),), "one-answer"),
+        ((Converged(keys=5, by_itself_s=None, differed=2, left=1),), "convergence"),
+    ],
+)
+def test_a_breach_ends_in_broken_and_has_the_name_of_its_promise(lines: tuple[Line, ...], broken: str) -> None:
+    assert breaches(*lines) == {broken: 1}
+
+
+def test_figures_are_of_the_second_around_each_fault_and_of_the_time_without_service() -> None:
+    calls = [op("get", at_ms, outcome="ok" if at_ms != 5_000 else "nothing") for at_ms in range(0, 10_000, 1_000)]
+    fault = Struck(kind="kill", what="kill -9 a", at_ms=4_600, detected_s=1.5, waited=True)
+
+    verdict = judge([*calls, fault, Loaded(0, 10_000)])
+
+    assert verdict.latency.count == 10
+    assert (verdict.around["kill"].count, verdict.around["kill"].failed) == (1, 1)
+    assert verdict.longest_without_service_s == 2.0
+    assert verdict.longest_without_service_of_one_worker_s == 1.002
+    assert verdict.detected is not None and verdict.detected.median_s == 1.5
+
+
+def test_a_history_that_was_written_and_read_is_judged_alike(tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    with file.open("wb") as opened:
+        recorder = Recorder(opened)
+        for line in (put("one", 0), Loaded(0, 10), Final(STRICT, "k", ()), Converged(keys=1, by_itself_s=0.5)):
+            recorder.add(line)
+
+    done = subprocess.run([sys.executable, CHAOS, "--check", file, "--json"], capture_output=True, check=False)
+
+    assert judge(read(file)) == judge(recorder.lines)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["promises"]["no-lost-write"] == 1
+
+
+def test_a_damaged_history_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    file.write_text('{"type":"load","from_ms":0,"until_ms":1}\n{"type":"nonsense"}\n')
+
+    with pytest.raises(HistoryDamaged, match="line 2"):
+        read(file)
+
+
+@pytest.mark.parametrize("path", chaos_plan.plans(), ids=lambda path: path.stem)
+def test_each_plan_that_comes_with_the_tool_can_be_run_and_says_what_it_is_about(path: Path) -> None:
+    plan = chaos_plan.load(path)
+
+    assert plan.about
+    assert plan.kinds()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("nodse = 3", "nodse is not known; there are: about, at_once, calm_s"),
+        ("[load]\nrtae = 3", "load.rtae is not known; there are: clients, deadline_ms"),
+        ("[load.mix]\nnwe = 3", "load.mix.nwe is not known; there are: blind, delete"),
+        ("[faults.kil]", "faults.kil is not known; there are: blink, bridge"),
+        ("[faults.kill]\nwieght = 3", "faults.kill.wieght is not known; there are: weight"),
+        ("[faults.kill]\nweight = 0", "faults.kill.weight: expected `float` > 0"),
+        ("nodes = 'three'", "nodes: expected `int`, got `str`"),
+        ("nodes = 2\n[faults.bridge]", "faults.bridge needs 3 nodes, and nodes is 2"),
+        ("calm_s = [2, 1]\n[faults.kill]", "calm_s is [2, 1]: write the lower one first"),
+        ("nodes = 3", "there are no faults"),
+        ("nodes =", "is not valid TOML"),
+    ],
+)
+def test_a_plan_that_is_wrong_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(text)
+
+    done = subprocess.run([sys.executable, CHAOS, "--plan", file], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_each_kind_of_fault_strikes_once_and_breaks_nothing(tmp_path: Path) -> None:
+    kinds = sorted(set(KINDS) - {"kill", "full-disk", "lost-disk", "stuck"})
+    plan = Plan(
+        steps=1, calm_s=(0.2, 0.2), fault_s=(0.6, 0.6), detect_s=1.0, load=SMALL, faults={kind: {} for kind in kinds}
+    )  # fmt: skip
+    recorder = Recorder()
+
+    with cluster_of(plan, 1, tmp_path) as cluster:
+        cluster.start_and_open()
+        placed = cluster.connected(5_000)
+        with working(workers_of(SMALL, placed, recorder, 1)):
+            for kind in kinds:
+                Runner(replace(plan, faults={kind: {}}), 1, cluster, recorder, Progress()).steps()
+        converge(placed[0].client, keys_of(recorder), 3, recorder, 0.0, lambda what: None)
+        for each in placed:
+            each.close()
+
+    verdict = judge(recorder.lines)
+    assert verdict.breaches == []
+    assert verdict.faults == dict.fromkeys(kinds, 1)
+    assert verdict.acknowledged > 500
+
+
+def test_kills_and_bad_disks_through_the_command_end_with_a_verdict(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        "steps = 3\nat_once = 2\ncalm_s = [0.3, 0.3]\nfault_s = [0.5, 0.5]\nconverge_s = 1\n"
+        "[load]\nrate = 200\n[faults.kill]\n[faults.full-disk]\n[faults.stuck]\n[faults.lost-disk]\n"
+    )
+
+    command = [sys.executable, CHAOS, "--plan", plan, "--seed", "3", "--json", "--history", tmp_path / "history.jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    verdict = json.loads(done.stdout)
+    assert done.returncode == 0, verdict["breaches"]
+    assert verdict["holds"] and sum(verdict["faults"].values()) + sum(verdict["skipped"].values()) == 6
+    assert {line.bucket for line in read(tmp_path / "history.jsonl") if isinstance(line, Op)} == {STRICT, SLOPPY}
