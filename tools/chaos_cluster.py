@@ -48,6 +48,7 @@ class ChaosCluster(Killable):
             for at, child in enumerate(self.children):
                 self.children[at] = moved = Child(child.name, PORT, folder)
                 moved.address = f"{self.places.advertised(child.name)}:{PORT}"
+        folder.mkdir(parents=True, exist_ok=True)
         for child in self.children:
             self._prepare(child, relay=relay, clock=clocks, mount=mounts)
         self._relayed = relay
