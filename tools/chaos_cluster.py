@@ -41,6 +41,7 @@ class ChaosCluster(Killable):
         self.places = Places(self.names, clients)
         self.disks = Disks()
         self.lost_disk = False  # in this step
+        self.lost_disks = 0
         self._settings = settings or {}
         self._relay: Relay | None = None
         self._seed = seed
@@ -158,6 +159,7 @@ class ChaosCluster(Killable):
         for path in self.child(name).data.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.lost_disk = True
+        self.lost_disks += 1
 
     def limit_files(self, name: str, *, limited: bool) -> None:
         """No file of the node grows beyond its write-ahead log as it is."""

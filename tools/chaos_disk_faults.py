@@ -41,15 +41,23 @@ class Stuck(Fault):
 
 
 class LostDisk(Fault):
-    """kill -9 and an empty folder. A second one only once the first has all back: W-1 lost copies are survivable."""
+    """kill -9 and an empty folder. A second one only once the first has all back: W-1 lost copies are survivable.
+
+    A fallback that lost what it held for others does not get it back. So where there are fallbacks, a second one may be
+    one too many until the replicas have been made equal.
+    """
 
     nodes_min: ClassVar[int] = 3
+
+    most: Annotated[int, Meta(ge=1)] = 1  # in a run
 
     def strike(self, scene: Scene) -> Ongoing:
         if not scene.cluster.all_settled():
             raise Skipped("lost-disk: a node has not got all back yet")
         if scene.cluster.lost_disk:
             raise Skipped("lost-disk: another one is lost")
+        if scene.cluster.lost_disks >= self.most:
+            raise Skipped(f"lost-disk: there were {self.most} already")
         victim = scene.victim()
         scene.cluster.kill_node(victim)
         scene.cluster.lose_disk(victim)
