@@ -109,6 +109,8 @@ def judge(lines: Sequence[Line]) -> Verdict:
 
 def show(verdict: Verdict) -> None:
     title = f"PLAN {verdict.plan}, SEED {verdict.seed}"
+    faults = ", ".join(f"{count} {kind}" for kind, count in verdict.faults.items())
+    print(f"{verdict.seconds:.0f} s of load, faults: {faults or 'none'}\n")
     show_table(["CHAOS", title], _rows(verdict), right=[title])
     print()
     around = [("all", verdict.latency), *((f"around {kind}", each) for kind, each in verdict.around.items())]
@@ -134,10 +136,7 @@ def show(verdict: Verdict) -> None:
 
 
 def _rows(verdict: Verdict) -> list[tuple[str, str]]:
-    faults = ", ".join(f"{count} {kind}" for kind, count in verdict.faults.items())
     return [
-        ("seconds of load", f"{verdict.seconds:.0f}"),
-        ("faults", faults or "none"),
         ("operations", f"{verdict.operations:,}"),
         ("acknowledged writes", f"{verdict.acknowledged:,}"),
         ("puts found or covered by a later write", f"{verdict.found:,}"),
