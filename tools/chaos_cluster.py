@@ -176,6 +176,11 @@ class ChaosCluster(Killable):
         unsettled = [each.counters.get("partitions.unsettled", 0) for each in described.values()]
         return len(described) == len(self.names) and not any(unsettled)
 
+    def hints_held(self) -> int:
+        """By all nodes for others."""
+        described = self.watch.descriptions(self.names)
+        return sum(held.count for each in described.values() for held in each.hints)
+
     def call_down(self, victim: str) -> bool:
         """Whether all others that run call it down."""
         others = [name for name in self.running() if name != victim]

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from chaos_history import Converged, Final, Recorder, Unreadable
 from chaos_load import shown
@@ -21,52 +20,78 @@ AFTER_READING_SECONDS = 10.0  # that repair has once everything has been read
 EXAMPLES = 10
 
 Key = tuple[str, str]  # bucket and key
-T = TypeVar("T")
+
+
+class Looks:
+    """Looks at keys until all are equal."""
+
+    def __init__(self, client: Client, pool: ThreadPoolExecutor) -> None:
+        self._client = client
+        self._pool = pool
+        self._began = time.monotonic()
+        self.differed_until_s = 0.0  # when a difference was seen last
+
+    @property
+    def spent_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def until_equal(self, keys: Iterable[Key], until_s: float) -> list[Key]:
+        """The keys that still differ when it is given up."""
+        differ = list(keys)
+        while True:
+            answers = self._pool.map(self._equal, differ)
+            differ = [key for key, equal in zip(differ, answers, strict=True) if not equal]
+            if not differ or self.spent_s > until_s:
+                return differ
+            time.sleep(PAUSE_SECONDS)
+
+    def _equal(self, key: Key) -> bool:
+        if not why_different(self._client, key):
+            return True
+        self.differed_until_s = self.spent_s
+        return False
 
 
 def converge(
-    client: Client, keys: Sequence[Key], copies: int, recorder: Recorder, within_s: float, say: Callable[[str], None]
+    client: Client,
+    keys: Sequence[Key],
+    copies: int,
+    recorder: Recorder,
+    within_s: float,
+    hints: Callable[[], int],
+    say: Callable[[str], None],
 ) -> None:
-    """Look, read, look again; all is recorded. The time counts from now."""
-    began = time.monotonic()
+    """Look, read, look again; all is recorded. The time counts from now. `hints`: how many are held."""
     with ThreadPoolExecutor(THREADS) as pool:
+        looks = Looks(client, pool)
+        say("waiting until no hints are held")
+        while (held := hints()) and looks.spent_s < within_s:
+            time.sleep(PAUSE_SECONDS)
+        hints_s = looks.spent_s
         say("waiting until the replicas are equal")
-        differ = _wait_equal(client, keys, pool, began + within_s)
-        by_itself_s = time.monotonic() - began
+        differ = looks.until_equal(keys, within_s)
+        by_itself_s, until_s = looks.spent_s, looks.differed_until_s
         say(f"reading {len(keys):,} keys")
         for line in pool.map(lambda key: _read(client, key, copies), keys):
             recorder.add(line)
-        left = _wait_equal(client, differ, pool, time.monotonic() + AFTER_READING_SECONDS) if differ else []
-        after_s = time.monotonic() - began
-    examples = [f"{bucket}/{key}: {_why(client, (bucket, key))}" for bucket, key in left[:EXAMPLES]]
+        left = looks.until_equal(differ, looks.spent_s + AFTER_READING_SECONDS) if differ else []
+        after_s = looks.spent_s
     recorder.add(
         Converged(
             keys=len(keys),
+            hints=held,
+            hints_s=None if held else hints_s,
             by_itself_s=None if differ else by_itself_s,
+            differed_until_s=until_s,
             differed=len(differ),
             after_reading_s=after_s if differ and not left else None,
             left=len(left),
-            examples=examples,
+            examples=[f"{bucket}/{key}: {why_different(client, (bucket, key))}" for bucket, key in left[:EXAMPLES]],
         )
     )
 
 
-def _wait_equal(client: Client, keys: Iterable[Key], pool: ThreadPoolExecutor, give_up: float) -> list[Key]:
-    """The keys that still differ when it is given up."""
-    differ = list(keys)
-    while True:
-        answers = pool.map(lambda key: _equal(client, key), differ)
-        differ = [key for key, equal in zip(differ, answers, strict=True) if not equal]
-        if not differ or time.monotonic() > give_up:
-            return differ
-        time.sleep(PAUSE_SECONDS)
-
-
-def _equal(client: Client, key: Key) -> bool:
-    return not _why(client, key)
-
-
-def _why(client: Client, key: Key) -> str:
+def why_different(client: Client, key: Key) -> str:
     """In what replicas differ, "" if in nothing that counts: what is dead goes from each in its own time."""
     try:
         explained = client.explain(key[1], key[0], deadline_ms=DEADLINE_MS)

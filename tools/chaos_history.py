@@ -79,8 +79,11 @@ class Converged(Struct, tag="converged", kw_only=True):
     """How replicas came to hold the same."""
 
     keys: int
-    by_itself_s: float | None  # without anybody reading; None: not within the time given
-    differed: int = 0  # keys at the end of that time
+    hints: int = 0  # held when the time given was over
+    hints_s: float | None = None  # until none was held
+    by_itself_s: float | None  # until all keys were seen to be equal, without anybody reading; None: not in time
+    differed_until_s: float = 0.0  # when a key was last seen to differ: all keys cannot be looked at in one moment
+    differed: int = 0  # keys at the end of the time
     after_reading_s: float | None = None  # when all had been read once
     left: int = 0  # keys that differed for good
     examples: list[str] = []

@@ -157,7 +157,8 @@ def run(plan: Plan, name: str, seed: int, folder: Path, recorder: Recorder, prog
             recorder.add(Loaded(from_ms, int(recorder.now_ms())))
         time.sleep(plan.quiet_s)
         with Client(*cluster.addresses, deadline_ms=FINAL_DEADLINE_MS) as client:
-            converge(client, keys_of(recorder), min(COPIES, plan.nodes), recorder, plan.converge_s, progress.say)
+            copies, hints = min(COPIES, plan.nodes), cluster.hints_held
+            converge(client, keys_of(recorder), copies, recorder, plan.converge_s, hints, progress.say)
 
 
 def cluster_of(plan: Plan, seed: int, folder: Path) -> ChaosCluster:

@@ -151,6 +151,7 @@ def _rows(verdict: Verdict) -> list[tuple[str, str]]:
         ("victim struck until all others call it down", _spread(verdict.detected)),
         ("victims never called down", f"{verdict.not_detected:,}"),
         ("end of a fault until all see each other", _spread(verdict.rejoined)),
+        ("hints handed over", _hints(verdict.convergence)),
         ("replicas equal", _converged(verdict.convergence)),
     ]
 
@@ -159,10 +160,16 @@ def _converged(converged: Converged | None) -> str:
     if converged is None:
         return "not looked at"
     if converged.by_itself_s is not None:
-        return f"by itself after {converged.by_itself_s:.1f} s"
+        return f"by itself after {converged.differed_until_s:.1f} to {converged.by_itself_s:.1f} s"
     if converged.after_reading_s is not None:
         return f"{converged.differed:,} of {converged.keys:,} keys only when they were read"
     return f"{converged.left:,} of {converged.keys:,} keys never"
+
+
+def _hints(converged: Converged | None) -> str:
+    if converged is None:
+        return "not looked at"
+    return f"{converged.hints:,} are still held" if converged.hints_s is None else f"after {converged.hints_s:.1f} s"
 
 
 def _convergence(converged: Converged | None, run: Run) -> Iterable[Broken]:
@@ -170,7 +177,7 @@ def _convergence(converged: Converged | None, run: Run) -> Iterable[Broken]:
         return
     if converged.left:
         yield Broken("convergence", f"{converged.left} keys differ for good, such as {'; '.join(converged.examples)}")
-    elif run.must_converge_s and (converged.by_itself_s or float("inf")) > run.must_converge_s:
+    elif run.must_converge_s and (converged.by_itself_s is None or converged.differed_until_s > run.must_converge_s):
         what = f"not equal {run.must_converge_s:g} s after the load: {_converged(converged)}"
         yield Broken("convergence", what)
 

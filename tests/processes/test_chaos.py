@@ -158,7 +158,7 @@ def test_each_kind_of_fault_strikes_once_and_breaks_nothing(tmp_path: Path) -> N
         with working(workers_of(SMALL, placed, recorder, 1)):
             for kind in kinds:
                 Runner(replace(plan, faults={kind: {}}), 1, cluster, recorder, Progress()).steps()
-        converge(placed[0].client, keys_of(recorder), 3, recorder, 0.0, lambda what: None)
+        converge(placed[0].client, keys_of(recorder), 3, recorder, 0.0, lambda: 0, lambda what: None)
         for each in placed:
             each.close()
 
