@@ -35,7 +35,6 @@ class ChaosCluster(Killable):
     ) -> None:  # fmt: skip
         """`settings`: of all nodes, section to key to value; the rest says what the faults need."""
         super().__init__(nodes=nodes, folder=folder, memory=memory)
-        self._min_members = nodes
         self._folder = folder
         self.names = [child.name for child in self.children]
         self.places = Places(self.names, clients)
@@ -182,10 +181,10 @@ class ChaosCluster(Killable):
         return sum(held.count for each in described.values() for held in each.hints)
 
     def call_down(self, victim: str) -> bool:
-        """Whether all others that run call it down."""
+        """Whether all others that run call it down, or unreachable."""
         others = [name for name in self.running() if name != victim]
         seen = self.watch.states(others)
-        return all(seen.get(other, {}).get(victim) == "down" for other in others)
+        return all(seen.get(other, {}).get(victim) in ("down", "unreachable") for other in others)
 
     def is_whole(self) -> bool:
         """Whether every node calls every node alive."""

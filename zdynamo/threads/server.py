@@ -87,9 +87,6 @@ class Server:
         channels = self._channels
         clients = self._border(zmq.ROUTER, limits.value_bytes_max + 2**21)
         peers = self._border(zmq.ROUTER, limits.record_bytes_max + limits.value_bytes_max + 2**21)
-        for router in (clients, peers):
-            router.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-            router.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
         peers.setsockopt(zmq.ROUTER_HANDOVER, 1)
         pub, sub = self._border(zmq.PUB, 2**20), self._border(zmq.SUB, 2**20)
         sub.setsockopt(zmq.SUBSCRIBE, b"")
@@ -195,6 +192,9 @@ class Server:
 
     def _border(self, kind: int, message_bytes_max: int) -> Socket:
         made = border(self.context, kind, message_bytes_max=message_bytes_max)
+        if kind == zmq.ROUTER:
+            made.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+            made.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
         self._made.append(made)
         return made
 
