@@ -149,10 +149,11 @@ def _from_file(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, BucketS
             raise ConfigError(f"{path}: {section} stands outside a section: put it under one of {_sections()}")
     tables = loaded.pop(BUCKETS, {})
     _converted(loaded, Config, source=f"{path}: ")
-    return loaded, {name: _bucket(name, table, f"{path}: ") for name, table in tables.items()}
+    return loaded, {name: rules_of(name, table, f"{path}: ") for name, table in tables.items()}
 
 
-def _bucket(name: str, table: object, source: str) -> BucketSettings:
+def rules_of(name: str, table: object, source: str = "") -> BucketSettings:
+    """The rules of a bucket. Raises: ConfigError."""
     if not isinstance(table, dict):
         raise ConfigError(f"{source}{_table(name)} is no table: the rules of a bucket stand under [buckets.NAME]")
     return _converted(table, BucketSettings, table=_table(name), source=source)

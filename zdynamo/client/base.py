@@ -73,6 +73,11 @@ class BaseClient:
         self._finalizer = weakref.finalize(self, io.close)  # for clients that are dropped, and at exit
         return io
 
+    def _shut(self) -> None:
+        self._closed = True
+        if self._finalizer is not None:
+            self._finalizer()
+
     def _resolver(self, bucket: str, resolver: Resolver | None) -> Resolver:
         """That of the call, else that of the bucket, which is looked up when it is needed."""
         return resolver or bucket_resolver(self._running(), bucket)

@@ -272,9 +272,7 @@ class Client(BaseClient):
 
     def close(self) -> None:
         """Calls in flight in other threads fail; later ones raise. Safe to repeat."""
-        self._closed = True
-        if self._finalizer is not None:
-            self._finalizer()
+        self._shut()
 
     def __enter__(self) -> "Client":
         return self

@@ -1,9 +1,13 @@
 """A DEALER for each node, and a monitor beside it that tells when the connection comes and goes.
 
+Over inproc there is nothing to monitor, and a pipe does not mend: there a node is connected when it has answered a
+question, and once a pipe is broken the next one is made and the question asked anew.
+
 Only connected nodes are sent to, and with IMMEDIATE set ZeroMQ forgets what it could not deliver when a connection
 breaks: a write that waited in a queue for a dead node must not be carried out when the node is back.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from struct import unpack_from
 from types import TracebackType
@@ -15,7 +19,7 @@ from zdynamo import codec
 from zdynamo.client.bell import Bell
 from zdynamo.client.events import Answered, Connected, Disconnected, Event
 from zdynamo.errors import Malformed
-from zdynamo.messages import ClientRequest, Delete, Get, Put
+from zdynamo.messages import ClientRequest, Delete, DescribeNode, Get, Put
 
 FRAME_BYTES = 2**20  # requests beyond go in the next frame
 REQUEST_BYTES = 512  # of a request without key, value and context, and more: few enough fit for a node to take them
@@ -39,6 +43,7 @@ class Connection:
         self.outbox: list[ClientRequest] = []
         self.socket = context.socket(zmq.DEALER)
         self.monitor: zmq.Socket[bytes] | None = None
+        self._answered = False
         try:
             self._connect()
         except BaseException:
@@ -66,6 +71,8 @@ class Connection:
             self.monitor = self.socket.get_monitor_socket(COMING | GOING)
             self.monitor.linger = 0
         self.socket.connect(self.address)
+        if self.monitor is None:  # waits there until somebody binds the address
+            self._sent(codec.encode([DescribeNode(os.urandom(16), "")]))
 
     def close(self) -> None:
         self.socket.close(0)  # ends the monitor too; disable_monitor() would fail once the context is terminated
@@ -80,7 +87,11 @@ class Connection:
 
     def answers(self) -> Iterator[Event]:
         for _ in range(FRAMES_AT_ONCE):
-            for frame in (parts := _received(self.socket)):
+            parts = _received(self.socket)
+            if parts and self.monitor is None and not self._answered:
+                self._answered = True
+                yield Connected(self.address)
+            for frame in parts:
                 try:
                     for answer in codec.decode_answers(frame):
                         yield Answered(self.address, answer)
@@ -135,9 +146,7 @@ class Sockets:
             return
         self._connections[address] = connection
         self._watch(connection.socket, connection.answers)  # before the monitor: answers count before the loss
-        if connection.monitor is None:
-            self._news.append(Connected(address))
-        else:
+        if connection.monitor is not None:
             self._watch(connection.monitor, connection.news)
 
     def disconnect(self, address: str) -> None:
@@ -158,7 +167,13 @@ class Sockets:
 
     def flush(self) -> None:
         full, self._full = self._full, {}
-        self._news += [Disconnected(address) for address, connection in full.items() if not connection.flush()]
+        for address, connection in full.items():
+            if connection.flush():
+                continue
+            self._news.append(Disconnected(address))
+            if connection.monitor is None:
+                self.disconnect(address)
+                self.connect(address)
 
     def wait(self, timeout_ms: int | None) -> list[Event]:
         """What has happened; waits for something, or the bell."""

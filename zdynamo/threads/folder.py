@@ -7,12 +7,29 @@ DATA/store/            the storage engine's
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from filelock import FileLock, Timeout
 
 from zdynamo.core.membership_events import Kept
 from zdynamo.errors import ConfigError, StoreDamaged
+from zdynamo.threads.machine import place_of
+
+
+class Folder(Protocol):
+    """What outlives a node's process, beside its records."""
+
+    @property
+    def place(self) -> str:
+        """The same text while it is the same folder, another for a copy; "" if that cannot be known."""
+
+    def load(self) -> Kept: ...
+
+    def keep(self, kept: Kept) -> None:
+        """Replace what is kept."""
+
+    def close(self) -> None: ...
 
 
 class DataFolder:
@@ -36,6 +53,10 @@ class DataFolder:
     @property
     def store(self) -> Path:
         return self.path / "store"
+
+    @property
+    def place(self) -> str:
+        return place_of(self.store)
 
     def load(self) -> Kept:
         """Raises: StoreDamaged."""

@@ -36,9 +36,9 @@ from zdynamo.storage import open_store
 from zdynamo.threads import pumps
 from zdynamo.threads.channel import Channels, Context, Socket, bind, border, offer, waiting
 from zdynamo.threads.clock import TEST_CLOCK, now
-from zdynamo.threads.folder import DataFolder
+from zdynamo.threads.folder import DataFolder, Folder
 from zdynamo.threads.log import Log, configure
-from zdynamo.threads.machine import machine_boot, place_of
+from zdynamo.threads.machine import machine_boot
 from zdynamo.threads.processor import DRAIN_MS, END, STOP, Processor
 from zdynamo.threads.router import NodeFailed, Router
 from zdynamo.threads.sender import Sender
@@ -57,13 +57,24 @@ GC_THRESHOLD = 50_000  # allocations between collections: messages are many, sho
 class Server:
     """A running node. `start` returns when its sockets are bound; `wait` when it has ended."""
 
-    def __init__(self, config: Config, context: Context | None = None, store: Store | None = None) -> None:
-        """`context`: shared by nodes in one process that talk over inproc; `store`: instead of the configured engine.
+    def __init__(
+        self,
+        config: Config,
+        context: Context | None = None,
+        store: Store | None = None,
+        *,
+        folder: Folder | None = None,
+        log_of: Callable[[str], Log] = Log,
+    ) -> None:
+        """`context`: shared by nodes in one process that talk over inproc; `store`: instead of the configured engine;
+        `folder`: instead of the one at `node.data`, given with a store; `log_of`: makes the log of a node by its name.
 
         Raises: ConfigError, StoreDamaged, StoreFull, StoreFailed.
         """
         self._config = config
         self._store = store
+        self._folder = folder
+        self._log_of = log_of
         self._own_context = context is None
         self.context: Context = context or zmq.Context(io_threads=1)
         self.addresses = addresses_of(config)
@@ -94,20 +105,22 @@ class Server:
         bind(peers, "node.peer_port", self.addresses.peer, config.node.bind)
         bind(pub, "node.gossip_port", self.addresses.gossip, config.node.bind)
 
-        folder = None
-        if config.storage.engine != "memory":
-            folder = DataFolder(Path(config.node.data))
+        on_disk = None
+        if self._folder is None and config.storage.engine != "memory":
+            on_disk = DataFolder(Path(config.node.data))
+        folder = self._folder or on_disk
+        if folder:
             self._cleanup.callback(folder.close)
         kept = folder.load() if folder else Kept()
-        store = self._store or open_store(config.storage, folder.store if folder else None)
+        store = self._store or open_store(config.storage, on_disk.store if on_disk else None)
         self._cleanup.callback(store.close)
-        if folder and not kept.cluster and store.has_records():
+        if on_disk and not kept.cluster and store.has_records():
             remedy = "put it back, or use another folder"
-            raise ConfigError(f"node.data: {folder.path} holds records, but its membership.json is missing: {remedy}")
+            raise ConfigError(f"node.data: {on_disk.path} holds records, but its membership.json is missing: {remedy}")
         moment = now()
         node = Node(
             store=store, limits=_limits(config), random=random.Random(), now=moment, had_data=bool(kept.cluster),
-            epoch=kept.epoch, machine_boot=machine_boot(), place=place_of(folder.store) if folder else "",
+            epoch=kept.epoch, machine_boot=machine_boot(), place=folder.place if folder else "",
             buckets=_buckets(config),
         )  # fmt: skip
         store.commit()  # before the membership keeps its next epoch
@@ -130,11 +143,12 @@ class Server:
         processor = Processor(
             node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence,
             orders=self._orders_source, drained=self._drained_sink,
-            outbox=outbox_sink, news=news_sink, flush_interval_ms=config.storage.flush_interval_ms, log=Log(self._name),
+            outbox=outbox_sink, news=news_sink, flush_interval_ms=config.storage.flush_interval_ms,
+            log=self._log_of(self._name),
         )  # fmt: skip
         routing = Router(
             self.context, membership, pub=pub, sub=sub, commands=news, views=views_sink, mail=mail_sink,
-            keep=folder.keep if folder else _forget, log=Log(self._name), connect_from=config.node.connect_from,
+            keep=folder.keep if folder else _forget, log=self._log_of(self._name), connect_from=config.node.connect_from,
         )  # fmt: skip
         sending = Sender(
             self.context, boot=membership.boot.encode(), outbox=outbox, evidence=evidence_sink,
