@@ -9,10 +9,9 @@ from typing import Any
 
 import zmq
 
-from zdynamo.client.base import DEADLINE_MS, DEFAULT_BUCKET, BaseClient, check_address
+from zdynamo.client.base import DEADLINE_MS, DEFAULT_BUCKET, BaseClient, Driver, check_address
 from zdynamo.client.doors import Door, ForLoop
 from zdynamo.client.events import Outcome
-from zdynamo.client.io_thread import IoThread, One, Several
 from zdynamo.client.listing import Listing
 from zdynamo.client.many import K, Many, putting
 from zdynamo.client.outcomes import answer_of, changed_by, context_of, value_of
@@ -328,7 +327,7 @@ class AsyncKeys(AsyncIterator[bytes]):
         return self._listing.cursor
 
 
-async def _awaited(io: IoThread, submitted: One | Several, sink: ForLoop) -> Any:
+async def _awaited(io: Driver, submitted: Any, sink: ForLoop) -> Any:
     try:
         return await sink.future
     except asyncio.CancelledError:

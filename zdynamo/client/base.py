@@ -4,7 +4,7 @@ import os
 import random
 import threading
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -12,15 +12,31 @@ from zdynamo.client.io_thread import IoThread
 from zdynamo.client.merges import bucket_resolver, can_merge
 from zdynamo.client.requests import check_deadline
 from zdynamo.client.routes import endpoint
+from zdynamo.client.sinks import Sink
 from zdynamo.client.updates import Function, Steps, Update
 from zdynamo.client.values import Resolver
 from zdynamo.errors import RequestError
+from zdynamo.messages import ClientRequest, Topology
 
 DEADLINE_MS = 5_000
 DEFAULT_BUCKET = "default"
 SCHEMES = ("tcp", "ipc", "inproc")
 
 _opening = threading.Lock()  # made anew in a fork: in the parent another thread may have held it
+
+
+class Driver(Protocol):
+    """Whoever owns the core of a client and its connections: the I/O thread, or a simulation."""
+
+    @property
+    def topology(self) -> Topology | None: ...
+
+    def submit(self, request: ClientRequest, deadline_ms: int, sink: Sink, only_at: str = "") -> Any: ...
+
+    def submit_many(self, requests: list[ClientRequest], deadline_ms: int, sink: Sink) -> Any: ...
+
+    def withdraw(self, submitted: Any) -> None:
+        """Nobody waits any more for what `submit` or `submit_many` has returned."""
 
 
 class BaseClient:
@@ -47,6 +63,7 @@ class BaseClient:
         self._deadline_ms = check_deadline(deadline_ms)
         self._cluster = cluster
         self._context = context
+        self._chance = random.random  # of 0 to below 1: how long an update waits before it tries again
         self._made_in = os.getpid()
         self._closed = False
         self._io: IoThread | None = None
@@ -55,7 +72,7 @@ class BaseClient:
     def _within_ms(self, deadline_ms: int | None) -> int:
         return self._deadline_ms if deadline_ms is None else check_deadline(deadline_ms)
 
-    def _running(self) -> IoThread:
+    def _running(self) -> Driver:
         """The I/O thread of this process, started on first use."""
         if self._closed:
             raise RequestError("the client is closed")
@@ -100,7 +117,7 @@ class BaseClient:
             bucket=bucket,
             resolver=self._resolver(bucket, resolver),
             merges=lambda: resolver is not None or can_merge(io, bucket),
-            chance=random.random,
+            chance=self._chance,
             r=r,
             w=w,
             ttl_ms=ttl_ms,

@@ -287,7 +287,7 @@ class Client(BaseClient):
         return outcome
 
     def _submit(self, request: ClientRequest, deadline_ms: int | None, read: Read, only_at: str = "") -> Future[Any]:
-        sink = ForThread(read)
+        sink = self._sink(read)
         self._running().submit(request, self._within_ms(deadline_ms), sink, only_at)
         return sink.future
 
@@ -295,23 +295,32 @@ class Client(BaseClient):
         within_ms, io = self._within_ms(deadline_ms), self._running()
         if not many.requests:
             return []
-        sink = ForThread(as_it_is)
+        sink = self._sink(as_it_is)
         io.submit_many(many.requests, within_ms, sink)
         outcomes: list[Outcome] = sink.future.result()
         return outcomes
 
+    def _sink(self, read: Read) -> ForThread:
+        return ForThread(read)
+
+    def _now_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+    def _sleep(self, for_ms: float) -> None:
+        time.sleep(for_ms / 1000)
+
     def _drive(self, steps: Steps, deadline_ms: int | None) -> Any:
-        end_ms = _now_ms() + self._within_ms(deadline_ms)
+        end_ms = self._now_ms() + self._within_ms(deadline_ms)
         try:
             step = next(steps)
             while True:
-                left_ms = max(1, end_ms - _now_ms())
+                left_ms = max(1, end_ms - self._now_ms())
                 outcome = None
                 if isinstance(step, Pause):
-                    time.sleep(min(step.ms, left_ms) / 1000)
+                    self._sleep(min(step.ms, left_ms))
                 else:
                     outcome = self._ask(step, left_ms)
-                step = steps.send(Reply(outcome, end_ms - _now_ms()))
+                step = steps.send(Reply(outcome, end_ms - self._now_ms()))
         except StopIteration as ended:
             return ended.value
 
@@ -337,7 +346,3 @@ class Keys(Iterator[bytes]):
     def cursor(self) -> str:
         """Text that goes on behind the last key, as `keys(after=...)`, in any process."""
         return self._listing.cursor
-
-
-def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000

@@ -33,8 +33,8 @@ class ForThread:
 
     __slots__ = ("_read", "future")
 
-    def __init__(self, read: Read) -> None:
-        self.future: Future[Any] = Future()
+    def __init__(self, read: Read, future: "Future[Any] | None" = None) -> None:
+        self.future: Future[Any] = Future() if future is None else future
         self.future.set_running_or_notify_cancel()
         self._read = read
 
