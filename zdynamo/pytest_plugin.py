@@ -139,8 +139,11 @@ def _shape(settings: dict[str, Any]) -> "Shape":
 
     try:
         return Shape(**settings)
-    except (ConfigError, TypeError) as error:
-        pytest.fail(f"zdynamo: {str(error).removeprefix('Shape.__init__() ')}", pytrace=False)
+    except ConfigError as error:
+        problem = str(error)
+    except TypeError as error:
+        problem = f"{str(error).removeprefix('Shape.__init__() ')}; {SHAPE}"
+    pytest.fail(f"zdynamo: {problem}", pytrace=False)  # outside of the handler: the error says nothing more
 
 
 def _count(count: int) -> int:
