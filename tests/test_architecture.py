@@ -22,12 +22,15 @@ ALLOWED = {  # layer -> the layers it may import, besides itself
     "core": BOTTOM,
     "storage": BOTTOM | {"core", "config"},
     "threads": BOTTOM | {"core", "storage", "codec", "config"},
-    "testing": BOTTOM | {"core", "storage", "codec", "config"},
+    "testing": BOTTOM | {"core", "storage", "codec", "config", "client"},  # of the client what is pure, see below
     "client": BOTTOM | {"codec", "merging"},
+    "fixtures": BOTTOM | {"core", "storage", "codec", "config", "threads", "client", "testing", "loading"},
+    "pytest_plugin": {"errors", "fixtures"},
     "cli": BOTTOM | {"core", "storage", "codec", "config", "threads", "client", "testing", "loading", "merging"},
     "__main__": {"cli"},
     "__init__": {"client", "errors", "merging"},
 }
+PURE_CLIENT = {"core", "events", "routes", "sinks"}
 IMPURE = {"zmq", "msgpack", "structlog", "threading", "time", "random", "socket", "os", "asyncio", "logging", "pathlib"}
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
@@ -63,6 +66,21 @@ def test_the_core_knows_no_socket_clock_or_chance(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "testing").rglob("*.py")), ids=lambda path: path.stem)
 def test_the_simulator_knows_no_socket_and_no_thread(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports_of(path)} & {"zmq", "threading", "time", "asyncio", "socket"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "testing").rglob("*.py")), ids=lambda path: path.stem)
+def test_the_simulator_uses_of_the_client_what_has_no_socket(path: Path) -> None:
+    used = {name.split(".")[2] for name in imports_of(path) if name.startswith("zdynamo.client.")}
+
+    assert used <= PURE_CLIENT
+
+
+def test_pytest_is_imported_by_the_plugin_alone_and_the_plugin_imports_nothing_of_zdynamo_at_first() -> None:
+    tree = ast.parse((PACKAGE / "pytest_plugin.py").read_text())
+    at_first = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+
+    assert [path.stem for path in SOURCES if "pytest" in imports_of(path)] == ["pytest_plugin"]
+    assert not [module for module in at_first if module and module.startswith("zdynamo")]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
