@@ -2,32 +2,32 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from threads.clusters import Cluster, eventually, running
-from zdynamo import DELETE, AsyncClient, Client, errors
-from zdynamo.config import BucketSettings
+from threads.clusters import eventually
+from zdynamo import DELETE, Client, errors
+from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.messages import Explained
 
 BUCKETS = {
-    "tags": BucketSettings(conflict="merge:zdynamo.merges:union"),
-    "latest": BucketSettings(conflict="lww"),
-    "brief": BucketSettings(expiry_ms=1),
+    "tags": {"conflict": "merge:zdynamo.merges:union"},
+    "latest": {"conflict": "lww"},
+    "brief": {"expiry_ms": 1},
 }
 LIMITS = {"key_bytes_max": 5_000, "value_bytes_max": 100_000}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with running("abc", buckets=BUCKETS, limits=LIMITS) as made:
+def cluster(zdynamo_cluster_factory: Callable[..., InProcessCluster]) -> Iterator[InProcessCluster]:
+    with zdynamo_cluster_factory(buckets=BUCKETS, limits=LIMITS) as made:
         yield made
 
 
 @pytest.fixture
-def db(cluster: Cluster) -> Iterator[Client]:
-    with Client(cluster.address("a"), context=cluster.context) as client:
+def db(cluster: InProcessCluster) -> Iterator[Client]:
+    with cluster.client("a") as client:
         yield client
 
 
@@ -97,9 +97,9 @@ def test_values_expire_as_the_put_or_the_bucket_says(db: Client) -> None:
     assert db.get("kept", bucket="brief").value == 1
 
 
-def test_threads_that_update_one_set_lose_nothing_and_leave_one_value(cluster: Cluster) -> None:
+def test_threads_that_update_one_set_lose_nothing_and_leave_one_value(cluster: InProcessCluster) -> None:
     def add(number: int) -> None:
-        with Client(cluster.address("abc"[number % 3]), context=cluster.context) as client:
+        with cluster.client("abc"[number % 3]) as client:
             for element in range(10):
                 client.update("set", lambda items, new=f"{number}.{element}": [*(items or []), new], resolver=union)
 
@@ -109,7 +109,7 @@ def test_threads_that_update_one_set_lose_nothing_and_leave_one_value(cluster: C
     for thread in threads:
         thread.join()
 
-    with Client(cluster.address("a"), context=cluster.context) as client:
+    with cluster.client("a") as client:
         found = client.get("set", r=3, resolver=union)
     assert sorted(found.value) == sorted(f"{number}.{element}" for number in range(4) for element in range(10))
 
@@ -124,8 +124,10 @@ def test_an_update_counts_and_may_delete(db: Client) -> None:
     assert db.update("hits", lambda hits: hits or 1) == 1
 
 
-def test_of_puts_at_the_same_moment_that_want_the_key_to_be_absent_one_wins(cluster: Cluster, db: Client) -> None:
-    with Client(cluster.address("b"), context=cluster.context) as other:
+def test_of_puts_at_the_same_moment_that_want_the_key_to_be_absent_one_wins(
+    cluster: InProcessCluster, db: Client
+) -> None:
+    with cluster.client("b") as other:
         for client in (db, other):
             client.topology()
         for number in range(10):
@@ -135,7 +137,7 @@ def test_of_puts_at_the_same_moment_that_want_the_key_to_be_absent_one_wins(clus
             assert len(won) == len(db.get(f"lock-{number}", r=3).siblings) == 1
 
 
-def test_threads_that_count_up_without_a_resolver_count_each_update(cluster: Cluster, db: Client) -> None:
+def test_threads_that_count_up_without_a_resolver_count_each_update(cluster: InProcessCluster, db: Client) -> None:
     errors_met: list[Exception] = []
 
     def count(client: Client) -> None:
@@ -145,7 +147,7 @@ def test_threads_that_count_up_without_a_resolver_count_each_update(cluster: Clu
             except errors.ZdynamoError as error:
                 errors_met.append(error)
 
-    with Client(cluster.address("b"), context=cluster.context) as other:
+    with cluster.client("b") as other:
         threads = [threading.Thread(target=count, args=[client]) for client in (db, db, other, other)]
         for thread in threads:
             thread.start()
@@ -193,8 +195,8 @@ def test_keys_are_listed_and_a_cursor_goes_on(db: Client) -> None:
     assert sorted(first + rest) == sorted(names)
 
 
-def test_limits_are_those_of_the_cluster(cluster: Cluster) -> None:
-    with Client(cluster.address("b"), context=cluster.context) as client:
+def test_limits_are_those_of_the_cluster(cluster: InProcessCluster) -> None:
+    with cluster.client("b") as client:
         client.put("k" * 5_000, b"v")
         with pytest.raises(errors.Refused, match="the key has 5001 bytes: use 1 to 5000"):
             client.get("k" * 5_001)
@@ -214,9 +216,9 @@ def test_explain_tells_what_each_owner_holds(db: Client) -> None:
     assert len({replica.digest for replica in explained.replicas}) == 1
 
 
-def test_the_asyncio_client_does_the_same(cluster: Cluster) -> None:
+def test_the_asyncio_client_does_the_same(cluster: InProcessCluster) -> None:
     async def main() -> None:
-        async with AsyncClient(cluster.address("a"), context=cluster.context) as client:
+        async with cluster.async_client("a") as client:
             names = [f"async-{number}" for number in range(300)]
             await asyncio.gather(*(client.put(name, name) for name in names))
             found = await client.get_many(names)

@@ -6,25 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from threads.clusters import running
+from zdynamo.fixtures.cluster import InProcessCluster
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-CLIENT = re.compile(r'Client\("127\.0\.0\.1:7400"[^)]*\)')
+CLIENT = re.compile(r'(Async)?Client\("127\.0\.0\.1:7400"[^)]*\)')
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/consistency.md", "docs/client.md"])
-def test_the_examples_do_what_they_say(page: str) -> None:
+def test_the_examples_do_what_they_say(page: str, zdynamo_cluster: InProcessCluster) -> None:
     blocks = BLOCK.findall((ROOT / page).read_text())
+    names: dict[str, object] = {"zdynamo_cluster": zdynamo_cluster}
 
-    with running("abc") as cluster:
-        names: dict[str, object] = {"zmq_context": cluster.context}
-        try:
-            for block in blocks:
-                run(CLIENT.sub('Client("inproc://a-client", context=zmq_context)', block), names)
-        finally:
-            if "db" in names:
-                names["db"].close()  # type: ignore[attr-defined]
+    for block in blocks:
+        run(CLIENT.sub(_of_the_cluster, block), names)
 
     assert blocks
 
@@ -39,6 +34,10 @@ def run(block: str, names: dict[str, object]) -> None:
             continue
         found = eval(compile(ast.Expression(statement.value), "<docs>", "eval"), names)
         assert found == ast.literal_eval(said), f"{lines[statement.lineno - 1]}: it is {found!r}"
+
+
+def _of_the_cluster(made: re.Match[str]) -> str:
+    return f'zdynamo_cluster.{"async_client" if made[1] else "client"}("a")'
 
 
 def _is_literal(text: str) -> bool:
