@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +38,7 @@ COPIED = ("zdynamo", "tests", "tools", "docs", "configs", "pyproject.toml", "REA
 TEST_S = 60  # that one test has: a rule that is broken may make it wait for ever
 RUN_S = 600  # that all tests of a mutation have; beyond, nothing is known
 JOBS = 2
+SHOWN = 100  # characters of a test's name in the table; the JSON has all of it
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - (.*))?$", re.MULTILINE)
 SUITE = "tests without a mutation"
 
@@ -115,7 +116,7 @@ def run(tests: Iterable[str], tree: Path) -> tuple[Outcome, str]:
 
 
 @contextmanager
-def copies(count: int) -> Iterable[list[Path]]:
+def copies(count: int) -> Iterator[list[Path]]:
     """So many copies of the tree."""
     with tempfile.TemporaryDirectory(prefix="zdynamo-mutate-") as folder:
         trees = [Path(folder) / str(number) for number in range(count)]
@@ -187,6 +188,11 @@ def judge(given: argparse.Namespace, mutations: list[Mutation]) -> list[Result]:
         return run_all(mutations, given.jobs, seen)
 
 
+def short(by: str) -> str:
+    """The name of a test without its file and parameters; all else as it is."""
+    return by.rpartition("::")[2].partition("[")[0][:SHOWN]
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD", help="only mutations with one of these in their name")
@@ -210,7 +216,7 @@ def main() -> int:
     if given.json:
         show_json(msgspec.to_builtins(results))
     else:
-        rows = [(each.name, each.promise, each.outcome, f"{each.seconds:.1f}", each.by) for each in results]
+        rows = [(each.name, each.promise, each.outcome, f"{each.seconds:.1f}", short(each.by)) for each in results]
         show_table(["MUTATION", "PROMISE", "OUTCOME", "SECONDS", "BY"], rows, right=["SECONDS"])
     outcomes = {each.outcome for each in results}
     return 2 if outcomes & {"does not apply", "could not be run"} else 1 if "SURVIVED" in outcomes else 0

@@ -2,6 +2,7 @@
 
 from zdynamo.core.dots import BLOCK, COUNTER_KEY, Dots
 from zdynamo.storage.memory import MemoryStore
+from zdynamo.testing.disk import SimulatedStore
 
 
 class Disk:
@@ -44,6 +45,21 @@ def test_nothing_is_minted_before_the_first_block_is_on_disk() -> None:
     after = dots.mint(0)
 
     assert (before, after) == (None, (1, 1, 1))
+
+
+def test_counters_are_not_handed_out_again_after_a_power_cut() -> None:
+    store = SimulatedStore()
+    dots = Dots(store, actor=1)
+    store.commit()
+    dots.committed()
+    before = dots.mint(0)
+
+    store.cut_power()
+    again = Dots(store, actor=1)
+    store.commit()
+    again.committed()
+
+    assert (before, again.mint(0)) == ((1, 1, 1), (1, BLOCK + 1, BLOCK + 1))
 
 
 def test_counters_go_up_by_one_and_never_beyond_what_is_reserved() -> None:

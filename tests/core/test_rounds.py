@@ -3,6 +3,7 @@
 from zdynamo.core.rounds import Rounds
 from zdynamo.partition import storage_key
 from zdynamo.storage.memory import MemoryStore
+from zdynamo.testing.disk import SimulatedStore
 
 KEY = storage_key(b"default", b"k", 1)
 
@@ -20,6 +21,16 @@ def test_a_round_never_goes_back() -> None:
     rounds.raise_to(5, 2)
 
     assert (rounds.of(5), rounds.of(4)) == (3, 0)
+
+
+def test_a_round_that_is_committed_outlives_a_power_cut() -> None:
+    store = SimulatedStore()
+    Rounds(store).raise_to(5, 3)
+    store.commit()
+
+    store.cut_power()
+
+    assert Rounds(store).of(5) == 3
 
 
 def test_rounds_are_kept_by_the_store() -> None:

@@ -8,7 +8,7 @@ from support.nodes import WALL_MS
 from zdynamo.core.events import Noted, Now
 from zdynamo.core.membership import Membership
 from zdynamo.core.membership_events import Gossiped, Kept, NewView, Persist, Profile
-from zdynamo.core.session import COPIED, LOST_DISK, OLD_STORE, POWER_CUT
+from zdynamo.core.session import COPIED, LOST_DISK, OLD_STORE, POWER_CUT, Session
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.core.state import State
 from zdynamo.core.table import MemberTable
@@ -62,6 +62,16 @@ def test_after_a_clean_stop_the_machine_may_be_started_again() -> None:
 def test_a_clean_stop_counts_once() -> None:
     store = store_of(clean=True)
     start(store)
+
+    assert start(store, epoch=2, machine="two").session.doubt == POWER_CUT
+
+
+def test_a_start_takes_the_mark_of_a_clean_stop_back_also_through_a_power_cut() -> None:
+    store = store_of(clean=True)
+    Session(store, epoch=1, machine="one", place="here", had_data=True)
+    store.commit()
+
+    store.cut_power()
 
     assert start(store, epoch=2, machine="two").session.doubt == POWER_CUT
 
