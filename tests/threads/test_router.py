@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from threads.clusters import WITHIN_S, eventually, own_context
 from zdynamo import codec
@@ -17,7 +18,7 @@ from zdynamo.core.settings import Rhythms
 from zdynamo.messages import Addresses, Constants, Heartbeat, Hello, MemberRecord, Rumor, Table, View
 from zdynamo.partition import HASH_VERSION
 from zdynamo.threads import router
-from zdynamo.threads.channel import Channels, border, offer
+from zdynamo.threads.channel import Channels, Socket, border, offer
 from zdynamo.threads.clock import now
 from zdynamo.threads.log import Log
 from zdynamo.threads.router import STOP, Router
@@ -142,6 +143,31 @@ def test_a_member_that_is_gone_from_its_old_address_is_listened_to_at_its_new_on
         eventually(lambda: node.peer.send(rumor) or node.views.poll(10))
 
         assert "c" in names(node.next_view())
+
+
+def test_the_next_process_of_a_member_is_listened_to_at_the_same_inproc_address() -> None:
+    with own_context() as context, routing(context) as node:
+        node.hears(Hello(1, 1, record("b"), CONSTANTS, 0, ""))
+        node.next_view()
+        node.peer.close(0)
+        node.peer = border(context, zmq.PUB)
+        eventually(lambda: bound(node.peer, "inproc://b-gossip"))
+
+        node.hears(Hello(1, 1, replace(record("b", 2), epoch=2), CONSTANTS, 0, ""))
+        node.next_view()
+        rumor = codec.encode(Rumor(node.cluster, "b", (record("c", gossip="inproc://c"),), None))
+        eventually(lambda: node.peer.send(rumor) or node.views.poll(10))
+
+        assert "c" in names(node.next_view())
+
+
+def bound(socket: Socket, address: str) -> bool:
+    """A closed socket holds its address for a moment."""
+    try:
+        socket.bind(address)
+    except zmq.ZMQError:
+        return False
+    return True
 
 
 def test_a_member_is_listened_to_though_another_that_said_to_be_there_has_moved() -> None:

@@ -72,7 +72,7 @@ class Router:
         self._keep = keep
         self._log = log
         self._connect_from = connect_from
-        self._subscribed: set[str] = set()  # addresses
+        self._subscribed: dict[str, int] = {}  # address -> epoch of whoever it was connected for
         self._seeds: dict[str, Socket] = {}
         self._poller = zmq.Poller()
         for socket in (sub, commands):
@@ -151,13 +151,22 @@ class Router:
                     raise NodeFailed(reason)
 
     def _subscribe(self, view: View) -> None:
-        """One connection an address, however many members say that it is theirs."""
-        wanted = {member.record.addresses.gossip for member in view.members if member.record.id != view.me.id}
-        for address in self._subscribed - wanted:
-            disconnect(self._sub, address, self._connect_from)
-        self._subscribed &= wanted
-        new = wanted - self._subscribed
-        self._subscribed |= {address for address in new if connect(self._sub, address, self._connect_from)}
+        """One connection an address, however many members say that it is theirs.
+
+        An inproc pipe does not mend as TCP does: for the next process at the address there has to be a new one.
+        """
+        wanted: dict[str, int] = {}
+        for member in view.members:
+            if member.record.id != view.me.id:
+                address = member.record.addresses.gossip
+                wanted[address] = max(wanted.get(address, 0), member.record.epoch)
+        for address, epoch in list(self._subscribed.items()):
+            if address not in wanted or (address.startswith("inproc:") and wanted[address] != epoch):
+                disconnect(self._sub, address, self._connect_from)
+                del self._subscribed[address]
+        for address, epoch in wanted.items():
+            if address in self._subscribed or connect(self._sub, address, self._connect_from):
+                self._subscribed[address] = epoch
 
     def _ask(self, address: str, cluster: str) -> None:
         dealer = self._seeds.get(address)

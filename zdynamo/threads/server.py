@@ -148,7 +148,8 @@ class Server:
         )  # fmt: skip
         routing = Router(
             self.context, membership, pub=pub, sub=sub, commands=news, views=views_sink, mail=mail_sink,
-            keep=folder.keep if folder else _forget, log=self._log_of(self._name), connect_from=config.node.connect_from,
+            keep=folder.keep if folder else _forget, log=self._log_of(self._name),
+            connect_from=config.node.connect_from,
         )  # fmt: skip
         sending = Sender(
             self.context, boot=membership.boot.encode(), outbox=outbox, evidence=evidence_sink,
