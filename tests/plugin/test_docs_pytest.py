@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import zdynamo.fixtures.cluster
+import zdynamo.fixtures.simulated  # noqa: F401 - pytester forgets what is first imported in a run of its own
+
 pytest_plugins = ["pytester"]
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "pytest.md"

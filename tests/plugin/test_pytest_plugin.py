@@ -2,6 +2,9 @@
 
 import pytest
 
+import zdynamo.fixtures.cluster
+import zdynamo.fixtures.simulated  # noqa: F401 - pytester forgets what is first imported in a run of its own
+
 pytest_plugins = ["pytester"]
 
 
@@ -51,10 +54,11 @@ seen = {}
 def test_it(zdynamo_simulation, again):
     sim = zdynamo_simulation
     sim.disturb(loss=0.2, duplication=0.1, delay_ms=(1, 50))
-    sim.client().put("k", "v")
+    puts = [sim.client().submit_put("k", "v") for _ in range(5)]
+    sim.run(100)
     sim.kill("c")
-    sim.client().put("k", "w")
-    run = (sim.time_ms, sim.story(), sim.client().get("k").context)
+    outcomes = [str(put.exception() or put.result()) for put in puts]
+    run = (sim.time_ms, sim.story(), outcomes)
     assert seen.setdefault(sim.seed, run) == run
 
 def test_they_differ():
@@ -116,11 +120,13 @@ left = []
 
 def test_it(zdynamo_cluster):
     left.append(Client(*zdynamo_cluster.addresses, context=zdynamo_cluster.context))
+    left.append(zdynamo_cluster.context)
     left[0].put("k", "v")
 
 def test_the_next_is_not_touched(zdynamo_cluster):
-    left.pop().close()
     zdynamo_cluster.client().put("k", "v")
+    left[0].close()
+    left[1].term()
 """
 
     result = outcome(pytester, tests)
