@@ -24,7 +24,8 @@ from zdynamo.client.routes import endpoint
 from zdynamo.client.sinks import Batch, Sink
 from zdynamo.errors import RequestError
 from zdynamo.messages import ClientAnswer, ClientRequest, Topology
-from zdynamo.testing.simulator import SimulatedNode, Simulation
+from zdynamo.testing.node import SimulatedNode
+from zdynamo.testing.simulator import Simulation
 
 LOOK_MS = 10  # between looks at the connections, while there are calls in flight
 CONNECTING_MS = 1_000  # that an attempt to connect waits for who does not answer

@@ -105,18 +105,7 @@ class Server:
         bind(peers, "node.peer_port", self.addresses.peer, config.node.bind)
         bind(pub, "node.gossip_port", self.addresses.gossip, config.node.bind)
 
-        on_disk = None
-        if self._folder is None and config.storage.engine != "memory":
-            on_disk = DataFolder(Path(config.node.data))
-        folder = self._folder or on_disk
-        if folder:
-            self._cleanup.callback(folder.close)
-        kept = folder.load() if folder else Kept()
-        store = self._store or open_store(config.storage, on_disk.store if on_disk else None)
-        self._cleanup.callback(store.close)
-        if on_disk and not kept.cluster and store.has_records():
-            remedy = "put it back, or use another folder"
-            raise ConfigError(f"node.data: {on_disk.path} holds records, but its membership.json is missing: {remedy}")
+        folder, kept, store = self._open()
         moment = now()
         node = Node(
             store=store, limits=_limits(config), random=random.Random(), now=moment, had_data=bool(kept.cluster),
@@ -165,6 +154,23 @@ class Server:
             ending = channels.sink("ends")
             thread = threading.Thread(target=_run, args=(name, body, ending), name=f"{self._name}/{name}", daemon=True)
             self._threads.append(thread)
+
+    def _open(self) -> tuple[Folder | None, Kept, Store]:
+        """What was kept. Raises: ConfigError, StoreFailed."""
+        storage = self._config.storage
+        on_disk = None
+        if self._folder is None and storage.engine != "memory":
+            on_disk = DataFolder(Path(self._config.node.data))
+        folder = self._folder or on_disk
+        if folder:
+            self._cleanup.callback(folder.close)
+        kept = folder.load() if folder else Kept()
+        store = self._store or open_store(storage, on_disk.store if on_disk else None)
+        self._cleanup.callback(store.close)
+        if on_disk and not kept.cluster and store.has_records():
+            remedy = "put it back, or use another folder"
+            raise ConfigError(f"node.data: {on_disk.path} holds records, but its membership.json is missing: {remedy}")
+        return folder, kept, store
 
     def start(self) -> None:
         for thread in self._threads:
