@@ -180,6 +180,14 @@ class ChaosCluster(Killable):
         described = self.watch.descriptions(self.names)
         return sum(held.count for each in described.values() for held in each.hints)
 
+    def alike_s(self) -> float | None:
+        """How long ago every node had found its hash trees like those of others; None: not all have."""
+        described = self.watch.descriptions(self.names)
+        if len(described) < len(self.names):
+            return None
+        ages = [each.counters["compare.alike_ms"] for each in described.values() if "compare.alike_ms" in each.counters]
+        return None if -1 in ages else max(ages, default=0) / 1_000
+
     def call_down(self, victim: str) -> bool:
         """Whether all others that run call it down, or unreachable."""
         others = [name for name in self.running() if name != victim]

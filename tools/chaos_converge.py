@@ -59,15 +59,23 @@ def converge(
     recorder: Recorder,
     within_s: float,
     hints: Callable[[], int],
+    alike_s: Callable[[], float | None],
     say: Callable[[str], None],
 ) -> None:
-    """Look, read, look again; all is recorded. The time counts from now. `hints`: how many are held."""
+    """Look, read, look again; all is recorded. The time counts from now.
+
+    `hints`: how many are held. `alike_s`: how long ago all hash trees were found to be alike; None: they are not.
+    """
     with ThreadPoolExecutor(THREADS) as pool:
         looks = Looks(client, pool)
         say("waiting until no hints are held")
         while (held := hints()) and looks.spent_s < within_s:
             time.sleep(PAUSE_SECONDS)
         hints_s = looks.spent_s
+        say("waiting until the hash trees are alike")
+        while not (alike := _since(alike_s(), looks)) and looks.spent_s < within_s:
+            time.sleep(PAUSE_SECONDS)
+        trees_s = looks.spent_s
         say("waiting until the replicas are equal")
         differ = looks.until_equal(keys, within_s)
         by_itself_s, until_s = looks.spent_s, looks.differed_until_s
@@ -81,6 +89,7 @@ def converge(
             keys=len(keys),
             hints=held,
             hints_s=None if held else hints_s,
+            trees_s=trees_s if alike else None,
             by_itself_s=None if differ else by_itself_s,
             differed_until_s=until_s,
             differed=len(differ),
@@ -89,6 +98,11 @@ def converge(
             examples=[f"{bucket}/{key}: {why_different(client, (bucket, key))}" for bucket, key in left[:EXAMPLES]],
         )
     )
+
+
+def _since(alike_s: float | None, looks: Looks) -> bool:
+    """Whether the trees have been alike since the looks began."""
+    return alike_s is not None and alike_s <= looks.spent_s
 
 
 def why_different(client: Client, key: Key) -> str:

@@ -81,6 +81,7 @@ class Converged(Struct, tag="converged", kw_only=True):
     keys: int
     hints: int = 0  # held when the time given was over
     hints_s: float | None = None  # until none was held
+    trees_s: float | None = None  # until the nodes had found all hash trees alike; None: not in time
     by_itself_s: float | None  # until all keys were seen to be equal, without anybody reading; None: not in time
     differed_until_s: float = 0.0  # when a key was last seen to differ: all keys cannot be looked at in one moment
     differed: int = 0  # keys at the end of the time

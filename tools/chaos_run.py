@@ -157,8 +157,9 @@ def run(plan: Plan, name: str, seed: int, folder: Path, recorder: Recorder, prog
             recorder.add(Loaded(from_ms, int(recorder.now_ms())))
         time.sleep(plan.quiet_s)
         with Client(*cluster.addresses, deadline_ms=FINAL_DEADLINE_MS) as client:
-            copies, hints = min(COPIES, plan.nodes), cluster.hints_held
-            converge(client, keys_of(recorder), copies, recorder, plan.converge_s, hints, progress.say)
+            keys, copies = keys_of(recorder), min(COPIES, plan.nodes)
+            hints, alike_s = cluster.hints_held, cluster.alike_s
+            converge(client, keys, copies, recorder, plan.converge_s, hints, alike_s, progress.say)
 
 
 def cluster_of(plan: Plan, seed: int, folder: Path) -> ChaosCluster:

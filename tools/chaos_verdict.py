@@ -152,6 +152,7 @@ def _rows(verdict: Verdict) -> list[tuple[str, str]]:
         ("victims never called down", f"{verdict.not_detected:,}"),
         ("end of a fault until all see each other", _spread(verdict.rejoined)),
         ("hints handed over", _hints(verdict.convergence)),
+        ("hash trees alike", _trees(verdict.convergence)),
         ("replicas equal", _converged(verdict.convergence)),
     ]
 
@@ -172,14 +173,24 @@ def _hints(converged: Converged | None) -> str:
     return f"{converged.hints:,} are still held" if converged.hints_s is None else f"after {converged.hints_s:.1f} s"
 
 
+def _trees(converged: Converged | None) -> str:
+    if converged is None:
+        return "not looked at"
+    return "not in time" if converged.trees_s is None else f"by itself after {converged.trees_s:.1f} s"
+
+
 def _convergence(converged: Converged | None, run: Run) -> Iterable[Broken]:
     if converged is None:
         return
     if converged.left:
         yield Broken("convergence", f"{converged.left} keys differ for good, such as {'; '.join(converged.examples)}")
-    elif run.must_converge_s and (converged.by_itself_s is None or converged.differed_until_s > run.must_converge_s):
-        what = f"not equal {run.must_converge_s:g} s after the load: {_converged(converged)}"
-        yield Broken("convergence", what)
+    elif run.must_converge_s:
+        if converged.trees_s is None or converged.trees_s > run.must_converge_s:
+            what = f"hash trees not alike {run.must_converge_s:g} s after the load: {_trees(converged)}"
+            yield Broken("convergence", what)
+        if converged.by_itself_s is None or converged.differed_until_s > run.must_converge_s:
+            what = f"not equal {run.must_converge_s:g} s after the load: {_converged(converged)}"
+            yield Broken("convergence", what)
 
 
 def _told(broken: Broken) -> str:

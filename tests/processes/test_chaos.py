@@ -8,7 +8,20 @@ from pathlib import Path
 import chaos_plan
 import pytest
 from chaos_converge import converge
-from chaos_history import SLOPPY, STRICT, Converged, Final, HistoryDamaged, Line, Loaded, Op, Recorder, Struck, read
+from chaos_history import (
+    SLOPPY,
+    STRICT,
+    Converged,
+    Final,
+    HistoryDamaged,
+    Line,
+    Loaded,
+    Op,
+    Recorder,
+    Run,
+    Struck,
+    read,
+)
 from chaos_load import workers_of, working
 from chaos_plan import KINDS, Load, Plan
 from chaos_run import Progress, Runner, cluster_of, keys_of
@@ -73,6 +86,23 @@ def test_a_history_in_which_all_is_well_breaks_nothing() -> None:
 )
 def test_a_breach_ends_in_broken_and_has_the_name_of_its_promise(lines: tuple[Line, ...], broken: str) -> None:
     assert breaches(*lines) == {broken: 1}
+
+
+@pytest.mark.parametrize(
+    ("converged", "broken"),
+    [
+        (Converged(keys=5, trees_s=2.0, by_itself_s=9.0), 0),
+        (Converged(keys=5, trees_s=2.0, by_itself_s=9.0, differed_until_s=6.0), 1),
+        (Converged(keys=5, trees_s=6.0, by_itself_s=9.0), 1),
+        (Converged(keys=5, trees_s=None, by_itself_s=None), 2),
+    ],
+)
+def test_replicas_that_have_to_be_equal_in_time_are_late_by_their_trees_or_by_their_records(
+    converged: Converged, broken: int
+) -> None:
+    verdict = judge([Run("plan", 1, 3, 5.0), converged])
+
+    assert len(verdict.breaches) == broken
 
 
 def test_figures_are_of_the_second_around_each_fault_and_of_the_time_without_service() -> None:
@@ -158,7 +188,7 @@ def test_each_kind_of_fault_strikes_once_and_breaks_nothing(tmp_path: Path) -> N
         with working(workers_of(SMALL, placed, recorder, 1)):
             for kind in kinds:
                 Runner(replace(plan, faults={kind: {}}), 1, cluster, recorder, Progress()).steps()
-        converge(placed[0].client, keys_of(recorder), 3, recorder, 0.0, lambda: 0, lambda what: None)
+        converge(placed[0].client, keys_of(recorder), 3, recorder, 0.0, lambda: 0, lambda: None, lambda what: None)
         for each in placed:
             each.close()
 

@@ -305,3 +305,25 @@ def test_differences_are_shown_with_their_age_until_they_are_gone() -> None:
     assert notices(simulation) == []
     assert sum(described(simulation, name).counters.get("compare.known", 0) for name in NAMES) == 0
     assert values(get(simulation, "c", KEYS[0])) == {b"missed"}
+
+
+def test_nodes_say_how_long_ago_everything_was_alike() -> None:
+    simulation = cluster(limits=limits())
+    simulation.run(SOON_MS)
+    at_first_ms = alike_ms(simulation)
+    alone(simulation, "c")
+    put(simulation, "a", KEYS[0], b"missed")
+    simulation.run(20_000)
+    while_it_differed_ms = alike_ms(simulation)
+    back(simulation)
+    simulation.run(SOON_MS)
+
+    assert 0 <= at_first_ms <= 3_000
+    assert while_it_differed_ms >= 20_000
+    assert 0 <= alike_ms(simulation) <= 3_000
+
+
+def alike_ms(simulation: Simulation) -> int:
+    """The oldest that a node says; of two owners only one does."""
+    ages = [described(simulation, name).counters.get("compare.alike_ms") for name in NAMES]
+    return max(age for age in ages if age is not None)

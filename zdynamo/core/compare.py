@@ -33,6 +33,7 @@ class Pair(Struct):
     leads: bool  # this node begins the rounds
     due_ms: int  # the next round begins
     queue: deque[int]  # partitions that differed in this round, and are still to be compared
+    alike_ms: int = -1  # when the last round began that has found everything alike; -1: none has
 
 
 class Asked(NamedTuple):
@@ -128,7 +129,11 @@ class Compare:
 
     def figures(self, now: Now) -> dict[str, int]:
         """How things are, beside what is counted."""
-        return {"trees.built": self._trees.built, "trees.owned": self._trees.owned} | self._comparisons.figures(now)
+        trees = {"trees.built": self._trees.built, "trees.owned": self._trees.owned}
+        alike = [pair.alike_ms for pair in self._pairs.values() if pair.leads]
+        if alike:
+            trees["compare.alike_ms"] = now.monotonic_ms - min(alike) if min(alike) >= 0 else -1
+        return trees | self._comparisons.figures(now)
 
     def notices(self, placement: Placement, now: Now) -> Iterator[str]:
         """What an operator should know."""
@@ -196,15 +201,19 @@ class Compare:
             return
         if run is not None:
             run.asked.discard(peer)
+        all_alike = True
         for partition, here, there in zip(pair.shared, mine, theirs, strict=True):
             place, lacking = (peer, partition), _lacking(here, there, peer, placement)
             alike = here == there and not lacking
+            all_alike &= alike
             if alike:
                 self._comparisons.alike(place)
             if run is not None and run.wants(partition):
                 run.looked(place, alike=alike, why=lacking)
             elif run is None and not alike and not lacking and not self._comparisons.is_quiet(place, now.monotonic_ms):
                 pair.queue.append(partition)
+        if all_alike:
+            pair.alike_ms = asked.due_ms - ANSWER_MS
 
     def _go_on(self, effects: list[Effect], placement: Placement, now: Now) -> list[Effect]:
         """Begin to compare partitions that differ, as many as may be compared at a time."""
