@@ -101,8 +101,8 @@ class QuorumSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     replica_timeout_ms: Annotated[
         int,
         _option(
-            "Milliseconds within which a healthy replica answers. A node that a request was handed to has three times "
-            "as long before another is asked as well.",
+            "Milliseconds within which a healthy replica answers; another node stands in for one that does not. A node "
+            "that a request was handed to has three times as long before another is asked as well.",
             ge=1,
         ),
     ] = 100
