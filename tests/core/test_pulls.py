@@ -358,23 +358,22 @@ def test_records_from_the_future_are_left_out_and_named_once_a_page() -> None:
     assert node.node._state.partitions.doubts[0].given["b"].whole
 
 
-@pytest.mark.parametrize(("w", "sure"), [(1, False), (2, True)])
-def test_whoever_gives_a_record_from_the_future_is_sure_unless_nobody_else_need_have_taken_it(
-    w: int, sure: bool
-) -> None:
+@pytest.mark.parametrize(("w", "taken"), [(1, False), (2, True)])
+def test_leaving_out_a_record_from_the_future_counts_where_nobody_else_need_have_taken_it(w: int, taken: bool) -> None:
     """Others refuse it, so that a write with it was acknowledged only where one copy is enough."""
     node = Puller(buckets=(Bucket("default", w=w),))
     (key,) = keys_in(0, 1)
 
     node.gets(((key, record(b"ahead", ahead_ms=3_600_000)),))
 
-    assert node.node._state.partitions.doubts[0].given["b"].sure is sure
+    assert node.node._state.partitions.doubts[0].given["b"].sure
+    assert node.node._state.partitions.doubts[0].given["b"].taken is taken
 
 
 @pytest.mark.parametrize(
     "clock", [Clock(((6, 1, 1), (7, 2, 2))), Clock(((7, 1, 2),)), Clock(((7, 2, 2),), ((8, 1, 1),))]
 )
-def test_whoever_gives_a_record_from_the_future_over_an_older_write_is_not_sure(clock: Clock) -> None:
+def test_leaving_out_a_record_from_the_future_over_an_older_write_counts(clock: Clock) -> None:
     """The older one may have been acknowledged, and be held nowhere else."""
     node = Puller()
     (key,) = keys_in(0, 1)
@@ -383,7 +382,7 @@ def test_whoever_gives_a_record_from_the_future_over_an_older_write_is_not_sure(
 
     node.gets(((key, encode_record(Record(clock, (ahead,)))),))
 
-    assert not node.node._state.partitions.doubts[0].given["b"].sure
+    assert not node.node._state.partitions.doubts[0].given["b"].taken
 
 
 def test_pulling_is_throttled() -> None:
@@ -493,7 +492,7 @@ def test_an_unsettled_owner_says_so_in_what_it_gives() -> None:
 # Old copies of a partition
 
 
-OLD, NEW = keys_in(0, 2)
+OLD, NEW, THIRD = keys_in(0, 3)
 
 
 def old_copy(*, buckets: tuple[Bucket, ...] = ()) -> Puller:
@@ -558,6 +557,17 @@ def test_where_nobody_else_is_sure_an_old_copy_comes_back_and_the_node_says_so()
     assert node.settled_of(OLD).record == record(b"removed since")
     assert node.settled_of(NEW).record == record(b"new", actor=8)
     assert "removed ones be back" in node.notices[0]
+
+
+def test_what_was_removed_does_not_come_back_because_this_clock_is_behind_and_leaves_something_out() -> None:
+    node = old_copy()
+    ahead = Sibling((8, 1, 2), (WALL_MS + 3_600_000) << 16, 0, False, "", b"over an older one", request_id(8))
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+
+    given(node, ((THIRD, encode_record(Record(Clock(((8, 1, 2),)), (ahead,)))),))
+
+    assert node.settled_of(OLD).record == b""
+    assert "acknowledged writes may be missing" in node.notices[0]
 
 
 def test_of_an_old_copy_only_what_is_in_buckets_without_proof_comes_back() -> None:

@@ -27,6 +27,7 @@ class Given(Struct, array_like=True):
     after: bytes = b""  # all up to this storage key
     sure: bool = True  # it was settled all the while
     whole: bool = False
+    taken: bool = True  # all of it, as far as anybody need have acknowledged it
 
 
 class Doubt(Struct, array_like=True):

@@ -200,7 +200,9 @@ class Pulls:
             doubt = self._partitions.doubts[partition]
             proven = self._proven(partition, doubt, placement)
             if doubt.aside == "moved" and proven is not None:
-                doubt.aside = "dropping" if proven else "returning"
+                w = self._state.buckets.w_min
+                held = proven or self._is_enough(partition, doubt, placement, w, taken=False)
+                doubt.aside = "dropping" if held else "returning"
             if doubt.aside not in ("", "moved"):
                 self._move(partition, doubt, placement)
                 self.next_due_ms = now.monotonic_ms + self._pace.pause_ms(now.monotonic_ms)
@@ -257,7 +259,7 @@ class Pulls:
                 self._counters["pulls.records"] += 1
             elif merged.refused.reason == "clock skew":
                 skipped.append(key)  # others refuse it too, so that only W=1 can have acknowledged what is new in it
-                given.sure = given.sure and self._state.buckets.of_key(key).w > 1 and _is_first(encoded)
+                given.taken = given.taken and self._state.buckets.of_key(key).w > 1 and _is_first(encoded)
             else:
                 given.sure = False
         self._counters["pulls.pages"] += 1
@@ -299,10 +301,14 @@ class Pulls:
             return True
         return False if all(given.whole for given in _others(partition, doubt, placement)) else None
 
-    def _is_enough(self, partition: int, doubt: Doubt, placement: Placement, w: int) -> bool:
-        """Whether all that so many replicas have acknowledged is among what owners that were sure have given."""
+    def _is_enough(self, partition: int, doubt: Doubt, placement: Placement, w: int, *, taken: bool = True) -> bool:
+        """Whether all that so many replicas have acknowledged is among what owners that were sure have given.
+
+        Not `taken`: it is enough that they hold it, though something was left out here.
+        """
         owners = len(placement.owners[partition])
-        sure = sum(given.whole and given.sure for given in _others(partition, doubt, placement))
+        others = _others(partition, doubt, placement)
+        sure = sum(given.whole and given.sure and (given.taken or not taken) for given in others)
         return sure > owners - min(w, owners)
 
     def _settle(self, partition: int, doubt: Doubt, placement: Placement) -> list[Effect]:
@@ -348,7 +354,7 @@ class Pulls:
                 self._pace.spend(RECORD_BYTES + len(stored))
                 if stored and doubt.aside == "returning":
                     w = self._state.buckets.of_key(key).w
-                    if not self._is_enough(partition, doubt, placement, w):
+                    if not self._is_enough(partition, doubt, placement, w, taken=False):
                         self._state.replica.take_back(key, stored)
             if not taken:
                 doubt.aside = ""
