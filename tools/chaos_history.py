@@ -42,6 +42,7 @@ class Op(Struct, tag="op", omit_defaults=True, kw_only=True):
     key: str
     value: str = ""
     seen: tuple[str, ...] | None = None  # values that its context covers; None: without a context
+    seen_ms: int = -1  # when whoever gave the context began to look for them; -1: when this began
     begin_ms: int
     took_ms: float
     deadline_ms: int
@@ -176,6 +177,7 @@ def _operation(op: Op, number: int) -> Operation:
         request=number.to_bytes(16, "big"),
         value=op.value.encode(),
         seen=None if op.seen is None else _bytes(op.seen),
+        seen_ms=op.seen_ms,
         strict=op.bucket == STRICT,
         begin_ms=op.begin_ms,
         deadline_ms=op.deadline_ms,

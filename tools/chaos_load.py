@@ -33,6 +33,7 @@ class Seen(NamedTuple):
 
     context: bytes
     values: tuple[str, ...]
+    looked_ms: int  # from when on they were looked for
 
 
 class Worker(threading.Thread):
@@ -131,15 +132,16 @@ class Worker(threading.Thread):
         filled = value.encode().ljust(self._load.value_bytes, FILLING)
         context = over.context if over else None
         client, bucket = self._placed.client, self.bucket
-        written = self._call("put", key, lambda: client.put(key, filled, bucket=bucket, context=context), value, over)
+        put = lambda: client.put(key, filled, bucket=bucket, context=context)  # noqa: E731
+        written, call = self._call("put", key, put, value, over)
         if written is not None and not key.startswith(NEW):
-            self._seen[key] = Seen(written, (value,))
+            self._seen[key] = Seen(written, (value,), int(call.end_ms))
 
     def _get(self, key: str) -> Seen | None:
-        found = self._call("get", key, lambda: self._placed.client.get(key, bucket=self.bucket))
+        found, call = self._call("get", key, lambda: self._placed.client.get(key, bucket=self.bucket))
         if found is None:
             return None
-        seen = Seen(found.context, shown(found))
+        seen = Seen(found.context, shown(found), call.begin_ms)
         if not key.startswith(NEW):
             self._seen[key] = seen
         return seen
@@ -152,8 +154,8 @@ class Worker(threading.Thread):
 
     def _call(
         self, kind: Kind, key: str, ask: Callable[[], Any], value: str = "", over: Seen | None = None
-    ) -> Any | None:
-        """The answer, None for an error; recorded either way."""
+    ) -> tuple[Any | None, Op]:
+        """The answer, None for an error, and what was recorded of it."""
         began_ms = self._recorder.now_ms()
         answer, error = None, None
         try:
@@ -162,26 +164,25 @@ class Worker(threading.Thread):
             error = raised
         took_ms = self._recorder.now_ms() - began_ms
         filled = value.encode().ljust(self._load.value_bytes, FILLING)
-        self._recorder.add(
-            Op(
-                worker=self._number,
-                client=self._placed.name,
-                kind=kind,
-                bucket=self.bucket,
-                key=key,
-                value=value,
-                seen=over.values if over else None,
-                begin_ms=int(began_ms),
-                took_ms=round(took_ms, 3),
-                deadline_ms=self._load.deadline_ms,
-                doubled=kind != "get"
-                and (self._placed.tried_again(key, filled if value else b"") or took_ms > DOUBLED_MS),
-                outcome=outcome_of(kind, error),
-                answer=type(error).__name__ if error else "",
-                siblings=shown(answer) if kind == "get" and error is None else (),
-            )
+        call = Op(
+            worker=self._number,
+            client=self._placed.name,
+            kind=kind,
+            bucket=self.bucket,
+            key=key,
+            value=value,
+            seen=over.values if over else None,
+            seen_ms=over.looked_ms if over else -1,
+            begin_ms=int(began_ms),
+            took_ms=round(took_ms, 3),
+            deadline_ms=self._load.deadline_ms,
+            doubled=kind != "get" and (self._placed.tried_again(key, filled if value else b"") or took_ms > DOUBLED_MS),
+            outcome=outcome_of(kind, error),
+            answer=type(error).__name__ if error else "",
+            siblings=shown(answer) if kind == "get" and error is None else (),
         )
-        return answer
+        self._recorder.add(call)
+        return answer, call
 
 
 def outcome_of(kind: Kind, error: RequestError | None) -> Outcome:

@@ -50,6 +50,15 @@ def test_owners_that_hold_different_bytes_are_found() -> None:
     assert (before, found(audits.convergence, simulation)) == ([], ["convergence"])
 
 
+def test_what_is_dead_is_removed_by_each_in_its_own_time() -> None:
+    simulation = cluster()
+
+    planted(simulation, "b", encode_record(Record(Clock((DOT,)), (Sibling(DOT, 0, 1, False, "", b"v", b"r" * 16),))))
+
+    assert found(audits.convergence, simulation) == []
+    assert found(audits.reaped, simulation) != []
+
+
 def test_a_copy_that_nobody_should_hold_is_found() -> None:
     simulation = cluster(names=("a", "b", "c", "d"))
     put(simulation, "a", KEY, b"v", w=3)

@@ -132,6 +132,16 @@ def test_a_value_beside_one_that_had_seen_it_is_needless() -> None:
     assert NEEDLESS in broken(put("a", 0, 5), put("b", 10, 15, "a"), get("ab", 20, 25))
 
 
+def test_a_put_that_was_under_way_when_it_was_seen_may_be_beside_what_replaced_it() -> None:
+    """One without a context is written once more over what it meets."""
+    early, late = put("a", 0, 20), put("a", 0, 5)
+    over = put("b", 10, 15, "a")
+
+    assert broken(early, over, get("ab", 30, 35), final="ab") == []
+    assert broken(early, over, put("c", 30, 35, "b"), get("ac", 40, 45), final="ac") == []
+    assert NEEDLESS in broken(late, over, get("ab", 30, 35), final="ab")
+
+
 def test_a_value_beside_one_that_had_seen_it_along_a_chain_is_needless() -> None:
     writes = put("a", 0, 5), put("b", 10, 15, "a"), put("c", 20, 25, "b")
 

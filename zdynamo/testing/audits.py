@@ -88,9 +88,12 @@ def settled(simulation: Simulation) -> Iterator[Broken]:
 
 
 def convergence(simulation: Simulation) -> Iterator[Broken]:
-    """All owners of a partition hold the same bytes."""
-    owning = owners_by_partition(simulation)
-    held = {name: dict(records(simulation, name)) for name in simulation.disks}
+    """All owners of a partition hold the same bytes, but for what is dead: each removes that in its own time."""
+    owning, wall_ms = owners_by_partition(simulation), _surely_past_ms(simulation)
+    held = {
+        name: {key: found for key, found in records(simulation, name) if not is_dead(decode_record(found), wall_ms)}
+        for name in simulation.disks
+    }
     for key in sorted({key for each in held.values() for key in each}):
         names = owning[partition_of_storage_key(key)]
         copies = {held[name].get(key, b"") for name in names if name in held}
@@ -101,7 +104,7 @@ def convergence(simulation: Simulation) -> Iterator[Broken]:
 
 def reaped(simulation: Simulation) -> Iterator[Broken]:
     """Nothing dead is left, nor an entry for it."""
-    wall_ms = START_WALL_MS + simulation.time_ms - 2 * simulation.limits.clock_skew_ms
+    wall_ms = _surely_past_ms(simulation)
     for name, disk in sorted(simulation.disks.items()):
         for key, encoded in records(simulation, name):
             if is_dead(decode_record(encoded), wall_ms):
@@ -203,6 +206,11 @@ def final_values(simulation: Simulation) -> dict[Key, dict[str, tuple[bytes, ...
 def place_of(storage_key: bytes) -> Key:
     _, bucket, key = split_storage_key(storage_key)
     return bucket.decode(), key
+
+
+def _surely_past_ms(simulation: Simulation) -> int:
+    """By the clock of every node that is as right as it has to be."""
+    return START_WALL_MS + simulation.time_ms - 2 * simulation.limits.clock_skew_ms
 
 
 def _values(encoded: bytes, wall_ms: int) -> tuple[bytes, ...]:

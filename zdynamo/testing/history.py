@@ -25,6 +25,7 @@ class Operation(Struct, kw_only=True):
     request: bytes  # of all attempts; of no other operation
     value: bytes = b""  # of a put
     seen: tuple[bytes, ...] | None = None  # the values whose writes its context covers; None: a write without a context
+    seen_ms: int = -1  # when whoever gave the context began to look for them; -1: when this began
     ttl_ms: int = 0  # after which the value expires; 0: never
     strict: bool = False  # so many owners have to answer that reads and writes meet: pr=R and pw=W, with R + W > N
     begin_ms: int
@@ -49,6 +50,11 @@ class Operation(Struct, kw_only=True):
     def has_written(self) -> bool:
         """Whether it may have: all but what was told that it has not."""
         return self.is_write and self.outcome != "nothing"
+
+    @property
+    def looked_ms(self) -> int:
+        """From when on what its context covers was looked for."""
+        return self.begin_ms if self.seen_ms < 0 else self.seen_ms
 
     @property
     def at_work_until_ms(self) -> int:

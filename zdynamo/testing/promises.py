@@ -113,9 +113,8 @@ def no_needless_siblings(
         shown = writes.bits(values)
         for put in writes.named(shown):
             for old in writes.named(shown & writes.surely_covered(put)):
-                if put.begin_ms >= old.at_work_until_ms and not old.twins:
-                    what = f"{shower} shows {text(old.value)} beside {text(put.value)}, which had seen it"
-                    yield Broken("no-needless-siblings", what, key)
+                what = f"{shower} shows {text(old.value)} beside {text(put.value)}, which had seen it"
+                yield Broken("no-needless-siblings", what, key)
 
 
 def regular_reads(history: History, key: Key, operations: list[Operation], writes: WritesOfKey) -> Iterator[Broken]:
@@ -154,9 +153,8 @@ def _back(shower: str, shown: int, over: list[Operation], key: Key, writes: Writ
     """What is shown though it was written over; a copy of its request that is still at work may bring it back."""
     for write in over:
         for put in writes.named(shown & writes.surely_covered(write)):
-            if write.begin_ms >= put.at_work_until_ms and not put.twins:
-                what = f"{shower} shows {text(put.value)}, which the {name(write)} had seen and replaced"
-                yield Broken("no-resurrection", what, key)
+            what = f"{shower} shows {text(put.value)}, which the {name(write)} had seen and replaced"
+            yield Broken("no-resurrection", what, key)
 
 
 def _shown(history: History, key: Key, operations: list[Operation]) -> Iterator[tuple[str, tuple[bytes, ...]]]:

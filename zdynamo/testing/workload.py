@@ -5,7 +5,7 @@ Each session does one thing after the other. No two puts have the same value.
 
 from collections.abc import Callable
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -20,7 +20,14 @@ SHORT_TTL_MS = 4_000
 TTLS_MS = (1_000, 5_000, 20_000)  # of single puts
 
 Then = Callable[[Operation, ClientAnswer | None], None]
-Seen = tuple[bytes, tuple[bytes, ...]]  # a context, and the values whose writes it covers
+
+
+class Seen(NamedTuple):
+    """What a session knows of a key."""
+
+    context: bytes
+    values: tuple[bytes, ...]  # whose writes the context covers
+    looked_ms: int  # from when on they were looked for
 
 
 def bucket_table(limits: NodeLimits) -> tuple[Bucket, ...]:
@@ -175,7 +182,7 @@ class _Session:
             if seen is None:
                 self._over(operation, answer)
                 return
-            elements = {element for value in seen[1] for element in value.split(b",")}
+            elements = {element for value in seen.values for element in value.split(b",")}
             self._put(OPEN, key, seen, self._over, elements)
 
         self._get(OPEN, key, then)
@@ -203,7 +210,7 @@ class _Session:
             if seen is None:
                 self._over(operation, answer)
             elif self._random.random() < 0.5:
-                self._put(bucket, key, (b"", ()), self._over, condition="absent")
+                self._put(bucket, key, Seen(b"", (), operation.begin_ms), self._over, condition="absent")
             else:
                 self._put(bucket, key, seen, self._over, condition="unchanged")
 
@@ -229,7 +236,8 @@ class _Session:
         operation = self._made("put", bucket, key)
         own = b"%s.%d" % (self._client.name.encode(), len(self._workload.operations))
         operation.value = own if elements is None else b",".join(sorted({*elements, own}))
-        operation.seen = None if seen is None else seen[1]
+        if seen is not None:
+            operation.seen, operation.seen_ms = seen.values, seen.looked_ms
         ttl_ms = -1
         if bucket == SHORT:
             operation.ttl_ms = SHORT_TTL_MS
@@ -237,21 +245,22 @@ class _Session:
             operation.ttl_ms = ttl_ms = self._random.choice(TTLS_MS)
         pw = self._limits.w if self._strict and bucket != STRICT else 0
         operation.strict = self._workload.meets and (bucket == STRICT or self._strict)
-        context = b"" if seen is None else seen[0]
+        context = b"" if seen is None else seen.context
         put = Put(operation.request, "", 0, bucket, key, operation.value, "", 1, context, 0, pw, ttl_ms, condition)
         self._client.call(operation, put, lambda done, answer: self._written(done, answer, then))
 
     def _delete(self, bucket: str, key: bytes, seen: Seen | None) -> None:
         operation = self._made("delete", bucket, key)
-        operation.seen = None if seen is None else seen[1]
+        if seen is not None:
+            operation.seen, operation.seen_ms = seen.values, seen.looked_ms
         operation.strict = self._workload.meets and bucket == STRICT
-        context = b"" if seen is None else seen[0]
+        context = b"" if seen is None else seen.context
         self._client.call(operation, Delete(operation.request, "", 0, bucket, key, 1, context), self._over)
 
     def _written(self, operation: Operation, answer: ClientAnswer | None, then: Then) -> None:
         if operation.outcome == "ok" and answer is not None:
             context: bytes = answer.context  # type: ignore[union-attr]
-            self._last[operation.place] = (context, (operation.value,))
+            self._last[operation.place] = Seen(context, (operation.value,), operation.end_ms)
         then(operation, answer)
 
     def _made(self, kind: Kind, bucket: str, key: bytes) -> Operation:
@@ -268,4 +277,6 @@ class _Session:
 
 def _seen(operation: Operation, answer: ClientAnswer | None) -> Seen | None:
     """The context of a read and what it showed; None: the read has failed."""
-    return (answer.context, operation.siblings) if isinstance(answer, Found | Absent) else None
+    if not isinstance(answer, Found | Absent):
+        return None
+    return Seen(answer.context, operation.siblings, operation.begin_ms)

@@ -16,10 +16,11 @@ class WritesOfKey:
         self.puts = [operation for operation in operations if operation.kind == "put"]
         self.deletes = [operation for operation in operations if operation.kind == "delete" and operation.has_written]
         self._number = {put.value: number for number, put in enumerate(self.puts)}
-        self._surely: dict[bytes, int] = {}  # by request
+        self._seen: dict[bytes, int] = {}  # by request
+        self._surely: dict[bytes, int] = {}
         for operation in operations:
             if operation.is_write:
-                self._surely[operation.request] = self._closed(operation.seen or ())
+                self._see(operation)
         self._possibly = [self._may_cover(put) for put in self.puts]
         self._blind = self.bits(put.value for put in self.puts if put.seen is None)
         self._deleted = [(delete.begin_ms, self._may_cover(delete)) for delete in self.deletes]
@@ -47,7 +48,11 @@ class WritesOfKey:
         return None if number is None else self.puts[number]
 
     def surely_covered(self, write: Operation) -> int:
-        """The puts that the write has seen, that those have seen, and so on."""
+        """The puts that the write has seen, that those have seen, and so on.
+
+        A put that was still under way when it was seen may be written once more, over what has replaced it meanwhile;
+        one that several coordinators have written may come to light late.
+        """
         return self._surely[write.request]
 
     def expired(self, by_ms: int, clocks_off_ms: int) -> int:
@@ -76,18 +81,22 @@ class WritesOfKey:
             ahead = (ahead | self._possibly[highest] & self._blind) & ~done
         return found
 
-    def _closed(self, seen: Iterable[bytes]) -> int:
+    def _see(self, write: Operation) -> None:
         """What was seen has begun earlier, so that its own is known."""
-        covered = 0
-        for put in self.named(self.bits(seen)):
-            covered |= self.bits((put.value,)) | self._surely.get(put.request, 0)
-        return covered
+        seen = surely = 0
+        for put in self.named(self.bits(write.seen or ())):
+            own = self.bits((put.value,))
+            seen |= own | self._seen.get(put.request, 0)
+            surely |= self._surely.get(put.request, 0)
+            if write.looked_ms >= put.at_work_until_ms and not put.twins:
+                surely |= own
+        self._seen[write.request], self._surely[write.request] = seen, surely
 
     def _may_cover(self, write: Operation) -> int:
         """What it has seen; without a context, whatever its coordinators or replicas knew while it was at work."""
         if not write.has_written:
             return 0
-        covered = self._surely[write.request]
+        covered = self._seen[write.request]
         if write.seen is None:
             until_ms = write.at_work_until_ms
             for number, put in enumerate(self.puts):
