@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from zdynamo.core.pace import FLOOR, INTERVAL_MS, QUIET_MS, REST_MS_MAX, Pace
+from zdynamo.core.pace import DEBT_MS_MAX, FLOOR, INTERVAL_MS, QUIET_MS, REST_MS_MAX, Pace
 
 MIB = 2**20
 MOST = 32 * MIB
@@ -92,6 +92,33 @@ def test_it_settles_where_clients_begin_to_wait_longer(slowed_from: float) -> No
     assert slowed_from / 2 < loop.rate(2_000) < 2 * slowed_from
 
 
+@pytest.mark.parametrize("clients", [1, 2, 4])
+def test_clients_that_get_few_answers_because_of_it_are_not_taken_for_nobody(clients: int) -> None:
+    loop = Loop(clients=clients, usual_ms=10, slowed_from=MOST / 32)
+    loop.works = False
+    loop.run(3_000)
+    loop.answers = 0
+    loop.run(2_000)
+    before = loop.answers / 2
+
+    loop.works = True
+    loop.run(10_000)
+    loop.answers = 0
+    loop.run(4_000)
+
+    assert loop.answers / 4 > 0.6 * before
+
+
+def test_few_quick_answers_are_nobody_to_be_slowed_down() -> None:
+    pace = Pace(MOST)
+
+    for now_ms in range(0, 5_000, 100):
+        pace.spend(1)
+        pace.answered(5, now_ms)
+
+    assert pace.bytes_per_s == MOST
+
+
 def test_it_begins_at_the_floor_where_nobody_knows_what_is_usual() -> None:
     """A node that has lost its disk has work from its first moment on."""
     loop = Loop(usual_ms=10, slowed_from=MOST / 8)
@@ -152,6 +179,17 @@ def test_what_is_spent_by_one_is_waited_for_by_all() -> None:
     pace.spend(50_000)
 
     assert [pace.pause_ms(now_ms) for now_ms in (0, 60, 100)] == [100, 40, 0]
+
+
+def test_however_much_others_want_of_a_node_its_own_work_goes_on_after_a_while() -> None:
+    pace = Pace(MIB)
+
+    pace.spend(300 * MIB)
+    rested_ms = 0
+    while pause_ms := pace.pause_ms(rested_ms):
+        rested_ms += pause_ms
+
+    assert rested_ms == DEBT_MS_MAX
 
 
 def test_no_rest_is_longer_than_its_bound() -> None:

@@ -2,8 +2,8 @@
 
 Hand-over, anti-entropy and pulls say how many bytes they have moved, and are told how long to rest. The rate adapts:
 the p99 of the answers of a short interval is compared with what is usual for this node while background work rests or
-goes at its floor. Slower by half: the rate is halved; else it is raised. At the floor slow answers have another reason,
-and become the usual. So all background work ends, also on a node that is always busy.
+goes at its floor. Slower: the rate is halved; else it is raised. At the floor slow answers have another reason, and
+become the usual. So all background work ends, also on a node that is always busy.
 """
 
 RECORD_BYTES = 512  # that a record costs beside its bytes
@@ -11,13 +11,15 @@ LOOKS = 8  # at a record cost as much as moving it
 FLOOR = 64  # the maximum divided by it is the rate at which background work goes whatever happens
 INTERVAL_MS = 200  # of answers that are looked at together
 QUIET_MS = 1_000  # after which an interval ends, however few they were
-ANSWERS_MIN = 20  # in an interval; fewer in `QUIET_MS`: there is nobody to be slowed down
+ANSWERS_MIN = 20  # in an interval; fewer in `QUIET_MS`, and fewer than `WAITING_MIN` that wait: nobody is slowed down
+WAITING_MIN = 0.5  # requests at a time, on an average: then there are few answers because they are slow
 SLOWER = 1.4  # than usual, as a factor: then the rate is halved
 SLOWER_MS = 3  # than usual at least, to be slower at all: times are whole milliseconds
 LEARN = 1 / 16  # of an interval's p99 goes into what is usual
 RAISE = 1.15
 TOOK_MS_MAX = 1_000  # longer answers count as this
 REST_MS_MAX = 1_000  # of one rest; the rate may have been raised by then
+DEBT_MS_MAX = 10_000  # of rests, for what others have wanted of this node; what is beyond is forgiven
 
 
 class Pace:
@@ -56,7 +58,8 @@ class Pace:
         return min(int(self._debt * 1000 / self.bytes_per_s), REST_MS_MAX)
 
     def _pay(self, now_ms: int) -> None:
-        self._debt = max(0.0, self._debt - self.bytes_per_s * (now_ms - self._paid_at_ms) / 1000)
+        debt = min(self._debt, self.bytes_per_s * DEBT_MS_MAX / 1000)
+        self._debt = max(0.0, debt - self.bytes_per_s * (now_ms - self._paid_at_ms) / 1000)
         self._paid_at_ms = now_ms
 
     def _look(self, now_ms: int) -> None:
@@ -66,13 +69,17 @@ class Pace:
             self._look_at_ms = min(now_ms + INTERVAL_MS, self._began_ms + QUIET_MS)
             return
         self._pay(now_ms)
-        if answers < ANSWERS_MIN:
+        if answers < ANSWERS_MIN and self._waiting(now_ms) < WAITING_MIN:
             self.bytes_per_s = self._most
         else:
             self._adapt(_p99(self._took, answers), felt=self._worked or self._worked_before)
         self._took = [0] * len(self._took)
         self._worked_before, self._worked = self._worked, False
         self._began_ms, self._look_at_ms = now_ms, now_ms + INTERVAL_MS
+
+    def _waiting(self, now_ms: int) -> float:
+        """How many requests were in progress at a time in this interval (Little's law)."""
+        return sum(took_ms * count for took_ms, count in enumerate(self._took)) / max(1, now_ms - self._began_ms)
 
     def _adapt(self, p99_ms: int, *, felt: bool) -> None:
         """`felt`: background work may have slowed these answers down."""
