@@ -226,6 +226,17 @@ def test_a_lost_connection_is_noticed_in_half_a_second() -> None:
     assert states(simulation) == dict.fromkeys("acde", "b down")
 
 
+def test_nobody_takes_work_that_messages_bring_for_a_stall_of_its_own() -> None:
+    simulation = cluster(1, FIVE)
+
+    simulation.network.cut.add(("a", "b"))
+    for _ in range(100):
+        simulation.run(50)
+        assert all(
+            node.membership._opinions.health.patience(simulation.time_ms) == 1 for node in simulation.nodes.values()
+        )
+
+
 def test_the_death_of_many_makes_no_storm_of_probes() -> None:
     simulation = Counting(1, min_members=9)
     for name in NINE:

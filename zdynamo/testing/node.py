@@ -308,6 +308,7 @@ class SimulatedNode:
             return
         if not self.paused:
             self._act(self.membership.step(event, self.simulation.now(self.name)))
+            self._plan_router_tick()
         elif len(self._gossip) < QUEUE_MAX:
             self._gossip.append(event)
 
@@ -318,8 +319,15 @@ class SimulatedNode:
         now = self.simulation.now(self.name)
         if now.monotonic_ms >= self.membership.next_due_ms:
             self._act(self.membership.step(Ticked(), now))
-        self._router_due_ms = max(self.membership.next_due_ms, now.monotonic_ms + 1)
-        self.simulation.at(self._router_due_ms, self._router_tick, self._router_due_ms)
+        self._router_due_ms = -1
+        self._plan_router_tick()
+
+    def _plan_router_tick(self) -> None:
+        """Put the next tick on the agenda. What an event brings may be due earlier than what was planned."""
+        due_ms = max(self.membership.next_due_ms, self.simulation.time_ms + 1)
+        if self._router_due_ms < 0 or due_ms < self._router_due_ms:
+            self._router_due_ms = due_ms
+            self.simulation.at(due_ms, self._router_tick, due_ms)
 
     def _act(self, effects: list[MembershipEffect]) -> None:
         simulation = self.simulation
