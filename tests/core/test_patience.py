@@ -2,7 +2,8 @@
 
 import pytest
 
-from zdynamo.core.patience import BYTES_PER_MS, SAVED_MAX, SHARE, SLOWEST, Patience
+from zdynamo.core.patience import BYTES_PER_MS, SAVED_MAX, SHARE, SLOWEST, TIMEOUTS, Patience
+from zdynamo.messages import FetchReplica, PeerMessage, Ping, ReplicaFetched, ReplicaRefused, ReplicaStored
 
 TIMEOUT_MS = 100
 
@@ -107,3 +108,53 @@ def test_what_was_not_used_is_saved_up_to_a_limit() -> None:
     counters["puts"] = 1_000_000
 
     assert sum(knows.may_replace(suspect=False) for _ in range(1000)) == SAVED_MAX
+
+
+def timeouts(knows: Patience, peer: str, count: int, from_ms: int = 0) -> list[bool]:
+    """One after the other; whether each was one too many."""
+    times_ms = [from_ms + number * TIMEOUT_MS for number in range(count)]
+    return [knows.timed_out(peer, at_ms, at_ms + TIMEOUT_MS) for at_ms in times_ms]
+
+
+def test_a_peer_that_lets_several_requests_in_a_row_time_out_is_to_be_looked_after() -> None:
+    knows, _ = patience()
+
+    assert timeouts(knows, "b", 2 * TIMEOUTS) == 2 * ([False] * (TIMEOUTS - 1) + [True])
+
+
+def test_requests_that_wait_at_the_same_time_are_one_silence() -> None:
+    knows, _ = patience()
+
+    assert not any(knows.timed_out("b", began_ms, TIMEOUT_MS) for began_ms in range(TIMEOUT_MS))
+
+
+def test_the_silence_of_one_peer_is_not_that_of_another() -> None:
+    knows, _ = patience()
+
+    for at_ms in range(0, TIMEOUTS * TIMEOUT_MS, TIMEOUT_MS):
+        peer = "b" if at_ms else "c"
+        assert not knows.timed_out(peer, at_ms, at_ms + TIMEOUT_MS)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [ReplicaStored(1), ReplicaFetched(1, True, 0, b""), ReplicaRefused(1, "disk")],
+    ids=type,
+)
+def test_an_answer_of_any_kind_ends_a_silence_however_late_it_is(answer: PeerMessage) -> None:
+    knows, _ = patience()
+    timeouts(knows, "b", TIMEOUTS - 1)
+
+    knows.heard("b", (Ping(1), answer))
+
+    assert not any(timeouts(knows, "b", TIMEOUTS - 1, from_ms=10_000))
+
+
+@pytest.mark.parametrize("message", [Ping(1), FetchReplica(1, 100, (), b"")], ids=type)
+def test_what_a_peer_asks_says_nothing_of_whether_it_hears(message: PeerMessage) -> None:
+    knows, _ = patience()
+    timeouts(knows, "b", TIMEOUTS - 1)
+
+    knows.heard("b", (message,))
+
+    assert timeouts(knows, "b", 1, from_ms=10_000) == [True]

@@ -1,11 +1,12 @@
 """Reads where owners are missing: whom they ask, what counts, and what they say they do not know (paper 4.5, 4.6)."""
 
 import pytest
-from support.five import LIMITS, RECORD, Five, get, put, record_of
+from support.five import LIMITS, RECORD, Five, evidence, get, put, record_of
 from support.nodes import answers, request_id, sent
 
 from zdynamo.core.events import Effect, PeerUnreachable
-from zdynamo.core.patience import SAVED_MAX
+from zdynamo.core.patience import SAVED_MAX, TIMEOUTS
+from zdynamo.core.reads import LINGER
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Absent,
@@ -14,6 +15,7 @@ from zdynamo.messages import (
     FetchReplica,
     Found,
     Get,
+    PathLost,
     QuorumNotMet,
     ReplicaFetched,
     ReplicaRefused,
@@ -90,6 +92,22 @@ def test_silent_owners_that_nobody_suspects_are_replaced_in_a_tenth_of_the_reque
         node.asked(get(number, node.name))
 
     assert len(sent(node.after(TIMEOUT_MS), FetchReplica)) == SAVED_MAX
+
+
+@pytest.mark.parametrize("r", [2, 3])
+def test_an_owner_that_lets_several_reads_in_a_row_time_out_is_suspected_whether_or_not_they_have_their_answer(
+    r: int,
+) -> None:
+    node = Five()
+    heard, silent = node.others
+
+    told = []
+    for number in range(TIMEOUTS):
+        begun = node.asked(get(number, node.name, r=r))
+        node.hears(heard, ReplicaFetched(number_of(begun), True, 0, b""))
+        told.append(evidence(node.after(TIMEOUT_MS if r == 3 else LINGER * TIMEOUT_MS)))
+
+    assert told == [[]] * (TIMEOUTS - 1) + [[PathLost(silent, "timeouts")]]
 
 
 @pytest.mark.parametrize("reason", ["disk", "limit"])

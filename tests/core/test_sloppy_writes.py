@@ -1,12 +1,12 @@
 """Writes where owners are missing: who stands in, what counts, and what is left for later (paper 4.6)."""
 
 import pytest
-from support.five import LIMITS, Five, number_of, put, to_hold, to_store
+from support.five import LIMITS, Five, evidence, number_of, put, to_hold, to_store
 from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
 from zdynamo.core.events import Effect, FromClient, FromPeer, PeerUnreachable, Reply, Tick, ViewChanged
 from zdynamo.core.forwards import PATIENCE
-from zdynamo.core.patience import SAVED_MAX
+from zdynamo.core.patience import SAVED_MAX, TIMEOUTS
 from zdynamo.core.pending import SCAN_MS
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
@@ -17,6 +17,7 @@ from zdynamo.messages import (
     HoldReplica,
     OutcomeUnknown,
     Overloaded,
+    PathLost,
     Put,
     QuorumNotMet,
     Refused,
@@ -244,6 +245,42 @@ def test_silent_owners_that_are_suspected_are_replaced_in_all_requests() -> None
     node.step(ViewChanged(type(seen)(seen.number, seen.cluster, seen.constants, seen.me, suspected, seen.layout, 0)))
 
     assert len(sent(node.after(TIMEOUT_MS), HoldReplica)) == 400
+
+
+def test_an_owner_that_lets_several_writes_in_a_row_time_out_is_suspected_whether_or_not_they_have_their_answer() -> (
+    None
+):
+    node = Five()
+    heard, silent = node.others
+
+    told = []
+    for number in range(TIMEOUTS):
+        begun = node.asked(put(number, node.name))
+        node.hears(heard, ReplicaStored(number_of(begun)))
+        told.append(evidence(node.after(TIMEOUT_MS)))
+
+    assert told == [[]] * (TIMEOUTS - 1) + [[PathLost(silent, "timeouts")]]
+
+
+def test_many_writes_that_time_out_at_once_are_no_reason_to_suspect_an_owner() -> None:
+    node = Five()
+    for number in range(100):
+        node.asked(put(number, node.name))
+
+    assert evidence(node.after(TIMEOUT_MS)) == []
+
+
+def test_an_owner_whose_answers_come_late_is_not_suspected_for_it() -> None:
+    node = Five()
+
+    told = []
+    for number in range(2 * TIMEOUTS):
+        begun = node.asked(put(number, node.name))
+        told += evidence(node.after(TIMEOUT_MS))
+        for owner in node.others:
+            node.hears(owner, ReplicaStored(number_of(begun)))
+
+    assert told == []
 
 
 # Who drops out

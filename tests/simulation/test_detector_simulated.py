@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from simulation.scenes import cluster
+from simulation.scenes import cluster, request_id
 from zdynamo import codec
 from zdynamo.core.opinions import PROBES_MAX
 from zdynamo.core.suspicion import WITNESSES_MAX
-from zdynamo.messages import PeerMessage, Probe
+from zdynamo.messages import PeerMessage, Probe, Put
 from zdynamo.testing.simulator import Simulation
 
 FIVE = ("a", "b", "c", "d", "e")
@@ -43,6 +43,14 @@ def pause(simulation: Simulation, name: str, for_ms: int) -> None:
     simulation.pause(name)
     simulation.run(for_ms)
     simulation.resume(name)
+
+
+def run_under_load(simulation: Simulation, for_ms: int) -> None:
+    """A hundred puts a second, all by way of `a`."""
+    for number in range(for_ms // 10):
+        put = Put(request_id(), "", 2_000, "default", b"%d" % number, b"", "")
+        simulation.request("a", put, lambda answer: None)
+        simulation.run(10)
 
 
 class Counting(Simulation):
@@ -147,6 +155,19 @@ def test_pauses_of_half_a_second_accuse_nobody_and_who_was_paused_suspects_nobod
     assert [note.fields for _, _, note in simulation.notes if note.name == "member.suspected"] == []
 
 
+def test_pauses_of_half_a_second_under_load_make_nobody_suspect() -> None:
+    simulation = cluster(1, FIVE)
+    simulation.notes.clear()
+
+    for name in FIVE[1:]:
+        simulation.pause(name)
+        run_under_load(simulation, 500)
+        simulation.resume(name)
+        run_under_load(simulation, 500)
+
+    assert [note.fields for _, _, note in simulation.notes if note.name == "member.suspected"] == []
+
+
 def test_a_node_that_stood_still_for_long_is_called_down_blames_nobody_and_is_back_at_once() -> None:
     simulation = cluster(1, FIVE)
     simulation.notes.clear()
@@ -235,6 +256,35 @@ def test_nobody_takes_work_that_messages_bring_for_a_stall_of_its_own() -> None:
         assert all(
             node.membership._opinions.health.patience(simulation.time_ms) == 1 for node in simulation.nodes.values()
         )
+
+
+class Stuck(Simulation):
+    """A node of which only the router still runs: its heartbeats go on, all else is neither heard nor answered."""
+
+    name = ""
+
+    def send(self, sender: str, target: str, frame: bytes) -> None:
+        if self.name not in (sender, target):
+            super().send(sender, target, frame)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_answers_no_request_though_its_heartbeats_come_is_down_before_pings_alone_would_tell(seed: int) -> None:
+    simulation = Stuck(seed, min_members=5)
+    for name in FIVE:
+        simulation.start(name, *FIVE[: name != "a"])
+    simulation.run_until(lambda: simulation.all_see(FIVE), 10_000)
+    simulation.run(1_000)
+    simulation.notes.clear()
+
+    simulation.name = "b"
+    run_under_load(simulation, 2_000)
+
+    suspected = [
+        note.fields["cause"] for _, name, note in simulation.notes if (name, note.name) == ("a", "member.suspected")
+    ]
+    assert suspected == ["timeouts"]
+    assert states(simulation)["a"] == "b down"
 
 
 def test_the_death_of_many_makes_no_storm_of_probes() -> None:

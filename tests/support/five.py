@@ -3,12 +3,12 @@
 from msgspec.structs import replace
 
 from support.nodes import WALL_MS, LoneNode, request_id, sent, view
-from zdynamo.core.events import Effect, Tick, ViewChanged
+from zdynamo.core.events import Effect, News, Tick, ViewChanged
 from zdynamo.core.hints import Held
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.settings import NodeLimits
-from zdynamo.messages import Bucket, Get, HandOver, HoldReplica, Put, StoreReplica
+from zdynamo.messages import Bucket, Get, HandOver, HoldReplica, PathLost, Put, StoreReplica
 from zdynamo.partition import partition_of_storage_key
 from zdynamo.storage.memory import MemoryStore
 
@@ -107,3 +107,9 @@ def handed_over(effects: list[Effect]) -> list[HandOver]:
 def number_of(effects: list[Effect]) -> int:
     """Of the write that is sent."""
     return (sent(effects, StoreReplica) + sent(effects, HoldReplica))[0][1].request  # type: ignore[attr-defined]
+
+
+def evidence(effects: list[Effect]) -> list[PathLost]:
+    """What the router is told of paths that data does not get through."""
+    news = [effect.message for effect in effects if isinstance(effect, News)]
+    return [message for message in news if isinstance(message, PathLost)]

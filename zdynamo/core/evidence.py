@@ -4,9 +4,11 @@ The router judges: it suspects the member at once, pings it, and asks others abo
 means that there is too much to do.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
-from zdynamo.core.events import Effect, News
+from zdynamo.core.events import Effect, News, Now
+from zdynamo.core.patience import Patience
 from zdynamo.core.placement import Placement
 from zdynamo.messages import NodeId, PathLost
 
@@ -16,3 +18,11 @@ def path_lost(placement: Placement, member: NodeId, cause: Literal["lost", "time
     if member not in placement.members or member == placement.me:
         return []
     return [News(placement.view.cluster, placement.me, PathLost(member, cause))]
+
+
+def timed_out(
+    peers: Iterable[NodeId], began_ms: int, patience: Patience, placement: Placement, now: Now
+) -> list[Effect]:
+    """A request has waited for these since then, in vain: the router is told of whom that has happened too often."""
+    silent = [peer for peer in peers if patience.timed_out(peer, began_ms, now.monotonic_ms)]
+    return [effect for peer in silent for effect in path_lost(placement, peer, "timeouts")]

@@ -294,7 +294,7 @@ class Node:
             return strangers + (self._links.accept(frame, placement, now.monotonic_ms)[1] if placement else [])
         messages, effects = self._links.accept(frame, placement, now.monotonic_ms)
         if messages:
-            self._state.patience.lost.discard(frame.sender)
+            self._state.patience.heard(frame.sender, messages)
         for message in messages:
             if event.waited_ms and isinstance(message, Forward):
                 message = replace(message, deadline_ms=message.deadline_ms - event.waited_ms)  # noqa: PLW2901

@@ -1,12 +1,13 @@
 """Whom not to wait for: lost connections, and peers that are silent for longer than they usually are (paper 4.6).
 
 A peer that does not answer within its replica timeout is treated as absent for that request. The timeout is the
-configured one, or twice the slowest that the peer has been lately, and more for large records.
+configured one, or twice the slowest that the peer has been lately, and more for large records. Several timeouts in a
+row, without any answer between them, are a reason to find out whether the peer is there at all.
 """
 
 from collections.abc import Iterable, Mapping
 
-from zdynamo.messages import NodeId
+from zdynamo.messages import NodeId, PeerMessage, ReplicaFetched, ReplicaRefused, ReplicaStored
 
 SLOWEST = 10  # configured timeouts that a slow peer is waited for at most
 FORGET = 0.01  # of the slowest answer of a peer, with each quicker one: about a hundred back
@@ -14,6 +15,8 @@ BYTES_PER_MS = 64 * 2**10  # of a record, that a slow link still moves
 SHARE = 0.1  # of the requests for which a peer that nobody suspects may be replaced
 REQUESTS = ("gets", "puts", "deletes", "requests.forwarded")
 SAVED_MAX = 50.0  # replacements that may come at once after a while without any
+TIMEOUTS = 5  # one after the other, that are evidence against a peer: a pause of half a second is not
+ANSWERS = (ReplicaStored, ReplicaFetched, ReplicaRefused)
 
 
 class Patience:
@@ -26,8 +29,26 @@ class Patience:
         self._counters = counters
         self._slowest_ms: dict[NodeId, float] = {}  # lately, of peers that need more than the configured timeout
         self.quick_ms = replica_timeout_ms // 2  # quicker answers change nothing now
+        self._silences: dict[NodeId, tuple[int, int]] = {}  # timeouts since the last answer, and when the last was
         self._saved = SAVED_MAX  # replacements that were allowed
         self._counted = 0  # requests, when that was worked out
+
+    def heard(self, peer: NodeId, messages: Iterable[PeerMessage]) -> None:
+        """Its connection is there; and if answers are among these, data gets through to it."""
+        self.lost.discard(peer)
+        if peer in self._silences and any(isinstance(message, ANSWERS) for message in messages):
+            del self._silences[peer]
+
+    def timed_out(self, peer: NodeId, began_ms: int, now_ms: int) -> bool:
+        """A request has waited for a peer since then, in vain. Whether that is evidence: the last of many in a row."""
+        count, at_ms = self._silences.get(peer, (0, began_ms))
+        if began_ms < at_ms:  # it has waited at the same time as the one before
+            return False
+        if count + 1 < TIMEOUTS:
+            self._silences[peer] = count + 1, now_ms
+            return False
+        self._silences.pop(peer, None)
+        return True
 
     def answered(self, peer: NodeId, took_ms: int) -> None:
         """A peer has answered after that time. To be told if it is above `quick_ms`."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from zdynamo.core.context import encode_context
 from zdynamo.core.dots import wall_ms_of
 from zdynamo.core.events import Effect, Now, Send
+from zdynamo.core.evidence import timed_out
 from zdynamo.core.pending import Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import EMPTY, Record, decode_record, merge, shown
@@ -238,11 +239,12 @@ class Reads:
 
     def expired(self, operation: Read, placement: Placement, now: Now) -> list[Effect]:
         """Too long without an answer: others are asked as well, or it is given up; once it is answered, it is over."""
+        silent = sorted(operation.tally.waiting.difference(operation.standing))
         if operation.answered:
-            return self._finish(operation, now)
+            effects = timed_out(silent, operation.began_ms, self._patience, placement, now)
+            return effects + self._finish(operation, now)
         if now.monotonic_ms >= operation.deadline_ms:
             return self._give_up(operation)
-        silent = sorted(operation.tally.waiting.difference(operation.standing))
         patient_ms = operation.began_ms + self._patience.timeout_ms(silent, 0)
         operation.due_ms = operation.deadline_ms
         if now.monotonic_ms < patient_ms < operation.deadline_ms:
@@ -251,9 +253,9 @@ class Reads:
         if now.monotonic_ms < patient_ms:
             return []
         operation.patient = False
+        effects = timed_out(silent, operation.began_ms, self._patience, placement, now)
         if operation.got >= operation.needed:
-            return self._conclude(operation, placement, now)
-        effects: list[Effect] = []
+            return effects + self._conclude(operation, placement, now)
         for owner in silent if not operation.strict else ():
             if self._patience.may_replace(suspect=owner in placement.suspects):
                 effects += self._ask_another(operation, placement, now)

@@ -10,6 +10,7 @@ for it. Where an owner drops out after the client has its answer, the coordinato
 from zdynamo.core.context import encode_context
 from zdynamo.core.discards import count_beside, count_covered
 from zdynamo.core.events import Effect, Noted, Now, Reply, Send
+from zdynamo.core.evidence import timed_out
 from zdynamo.core.pending import Answer, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, write, written_by
@@ -166,9 +167,10 @@ class Writes:
         if now.monotonic_ms < patient_ms < operation.deadline_ms:
             operation.due_ms = patient_ms
         self._pending.postpone(operation)
-        if operation.answered or now.monotonic_ms < patient_ms:
+        if now.monotonic_ms < patient_ms:
             return []
-        for owner in silent:
+        effects = timed_out(silent, operation.began_ms, self._patience, placement, now)
+        for owner in silent if not operation.answered else ():
             if self._patience.may_replace(suspect=owner in placement.suspects):
                 effects += self._replace(owner, operation, placement, now)
         return effects
