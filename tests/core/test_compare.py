@@ -373,6 +373,16 @@ def test_records_go_in_messages_of_bounded_size() -> None:
     assert all(node.held(key) == big for key in keys)
 
 
+def test_what_is_larger_when_it_is_merged_is_taken_all_the_same() -> None:
+    keys = keys_in(3, 40)
+    node = Comparing(holds=dict.fromkeys(keys, record(b"x" * 6_000, actor=1)))
+    other = peer_of(node, dict.fromkeys(keys, record(b"y" * 6_000, actor=2)))
+
+    talk(node, other, to_the_keys(node, other))
+
+    assert [key for key in keys if node.held(key) != other.held(key)] == []
+
+
 def test_the_pace_of_background_work_is_kept() -> None:
     slow = NodeLimits(background_bytes_per_s=50_000)
     node, other = Comparing(holds={KEY: VALUE}, limits=slow), peer_of(Comparing(), {})

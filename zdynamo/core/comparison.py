@@ -124,6 +124,8 @@ class Comparison:
         if not done or not {key for key, _ in message.records} <= set(done):
             return self._fail(GARBLED)
         taken, _ = take(self._state, self.partition, message.round, message.records, placement, now)
+        too_many = {key for key, _ in message.records[taken.done :]}  # for one step: merged records may be larger
+        self._to_swap.extendleft(key for key in reversed(done) if key in too_many)
         self.stored_here += taken.stored
         self.stored_there += max(0, min(message.stored, len(done)))
         self.refused += taken.refused + max(0, min(message.refused, len(done)))
