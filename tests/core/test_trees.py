@@ -259,6 +259,20 @@ def test_a_partition_that_is_not_owned_any_more_is_forgotten() -> None:
     assert copies.trees.owned == PARTITIONS - 1
 
 
+def test_a_partition_that_is_owned_again_counts_what_is_still_there_also_where_nothing_was_at_the_start() -> None:
+    copies = Copies()
+    for key in KEYS:
+        copies.merge(key, record(1))
+    copies.commit()
+
+    for owned in (range(0), range(PARTITIONS)):
+        copies.trees.own(owned, PARTITIONS)
+        copies.commit()
+    copies.build()
+
+    assert copies.is_right
+
+
 @pytest.mark.parametrize("partitions", [2**power for power in range(16) if 2**power <= PARTITIONS_MAX])
 def test_trees_of_all_partitions_take_4_mib_at_most(partitions: int) -> None:
     leaves = leaves_of(partitions)

@@ -65,6 +65,7 @@ class Trees:
             del self._leaves[partition]
             self._building.pop(partition, None)
             self._roots.pop(partition, None)
+            self._blank = False  # its records stay for a while
         for partition in sorted(wanted - self._leaves.keys()):
             self._leaves[partition] = array("Q", bytes(8 * count))
             if not self._blank:
