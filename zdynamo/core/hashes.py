@@ -52,8 +52,9 @@ def hashes_for(sender: NodeId, message: CompareHashes, placement: Placement, sta
     if not both_own(sender, partition, placement):
         return None
     root, round = root_of(state, partition), state.rounds.of(partition)
-    same = root == message.digest
-    leaves = b"" if same or root in (UNKNOWN, BUILDING) else state.trees.encoded(partition)
+    known = root not in (UNKNOWN, BUILDING)
+    same = known and root == message.digest
+    leaves = state.trees.encoded(partition) if known and not same else b""
     return Hashes(message.request, partition, same, round, leaves)
 
 

@@ -109,7 +109,7 @@ class Runs:
 
     def _new(self, partition: int) -> Run:
         self._number += 1
-        for number in [number for number, run in self._runs.items() if run.done][: -RUNS_KEPT or None]:
+        for number in [number for number, run in self._runs.items() if run.done][:-RUNS_KEPT]:
             del self._runs[number]
         run = self._runs[self._number] = Run(number=self._number, partition=partition)
         return run
