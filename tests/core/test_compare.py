@@ -792,6 +792,10 @@ def test_a_repair_without_an_answer_ends_and_says_so() -> None:
         (Repair(request_id(1), "", PARTITIONS), f"partition is {PARTITIONS}: use 0 to {PARTITIONS - 1}"),
         (Repair(request_id(1), "", -2), f"partition is -2: use 0 to {PARTITIONS - 1}"),
         (
+            Repair(request_id(1), "another", ALL),
+            f"this node is of cluster {CLUSTER}, the client knows another: check the address",
+        ),
+        (
             Repair(request_id(1), "", ALL, 99),
             "this node knows nothing of that repair, it may have been restarted: begin again",
         ),

@@ -17,10 +17,15 @@ def refusal(message: Get | Put | Delete, placement: Placement, limits: NodeLimit
     return Refused(message.request, reason) if reason else None
 
 
+def foreign(cluster: str, placement: Placement) -> str:
+    """Why a client that knows another cluster is refused."""
+    return f"this node is of cluster {placement.view.cluster}, the client knows {cluster}: check the address"
+
+
 def _reason(message: Get | Put | Delete, placement: Placement, limits: NodeLimits) -> str:
     view = placement.view
     if message.cluster and message.cluster != view.cluster:
-        return f"this node is of cluster {view.cluster}, the client knows {message.cluster}: check the address"
+        return foreign(message.cluster, placement)
     if not 0 < len(message.bucket) <= SURELY_FITS and not 0 < len(message.bucket.encode()) <= BUCKET_BYTES_MAX:
         return f"the bucket's name has {len(message.bucket.encode())} bytes: use 1 to {BUCKET_BYTES_MAX}"
     if not 0 < len(message.key) <= limits.key_bytes_max:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
+from zdynamo.core.admission import foreign
 from zdynamo.core.comparison import Comparison
 from zdynamo.core.events import Effect, Reply
 from zdynamo.core.hashes import ALL
@@ -117,6 +118,8 @@ class Runs:
 
 def _refusal(request: Repair, placement: Placement) -> str:
     partition = request.partition
+    if request.cluster and request.cluster != placement.view.cluster:
+        return foreign(request.cluster, placement)
     if not placement.owners:
         return NO_LAYOUT
     if partition == ALL:
