@@ -22,6 +22,7 @@ class Watched:
         self.beats = True
         self.patience = patience
         self.ms = 0
+        self.heard_ms: int | None = None  # when the process thread was last heard; None: just now
         self.pings: list[int] = []  # when they were sent
         self.asks: list[int] = []
         self.states: list[tuple[int, MemberState]] = []
@@ -46,7 +47,10 @@ class Watched:
     def look(self) -> None:
         number = len(self.pings) + 1
         before = self.liveness.state
-        steps = self.liveness.look(patience=self.patience, others=self.others, proof=number, now_ms=self.ms)
+        heard_ms = self.ms if self.heard_ms is None else self.heard_ms
+        steps = self.liveness.look(
+            patience=self.patience, others=self.others, proof=number, heard_ms=heard_ms, now_ms=self.ms
+        )
         if "ask" in steps:
             self.asks.append(self.ms)
         if self.liveness.state != before:
@@ -187,6 +191,18 @@ def test_timeouts_make_a_member_suspect_that_clears_it_with_a_pong_and_is_left_a
         watched.run(100)
 
     assert watched.states == [(10_000, "alive"), (15_000, "alive")]
+
+
+def test_nobody_is_given_up_before_the_own_process_thread_has_said_anything() -> None:
+    watched = alive()
+    watched.answers = False
+    watched.heard_ms = watched.ms
+
+    standing_still = watched.run(10_000).state
+    watched.heard_ms = None
+    watched.run(100)
+
+    assert (standing_still, watched.state) == ("suspect", "down")
 
 
 def test_who_is_down_already_is_not_suspected_again() -> None:

@@ -10,7 +10,7 @@ from support.nodes import CLUSTER, LoneNode, member, sent, view
 from zdynamo.core.events import Effect, FromPeer, Mailed, News, Noted, Send, SendStranger, ViewChanged
 from zdynamo.core.links import HELLO_EVERY_MS, REFUSAL_EVERY_MS, REFUSED_MAX
 from zdynamo.core.table import FIGURE_MAX
-from zdynamo.messages import Frame, Hello, MemberView, PeerMessage, Ping, Pong, Refusal, View
+from zdynamo.messages import Frame, Hello, MemberView, PeerMessage, Ping, Pong, Probed, Refusal, View
 
 
 @dataclass
@@ -275,7 +275,12 @@ def test_mail_to_a_peer_that_is_alive_goes_as_it_is() -> None:
 
 @pytest.mark.parametrize("to", ["a", "nobody"])
 def test_mail_to_this_node_or_to_nobody_is_dropped(to: str) -> None:
-    assert LoneNode().step(Mailed(to, Ping(1))) == []
+    assert LoneNode().step(Mailed(to, Probed(1, "b", True, False))) == []
+
+
+def test_a_ping_to_this_node_is_answered_at_once() -> None:
+    """The router wants to know whether this thread runs."""
+    assert LoneNode().step(Mailed("a", Ping(7))) == [News(CLUSTER, "a", Pong(7))]
 
 
 def with_epoch(seen: View, node: str, epoch: int) -> View:

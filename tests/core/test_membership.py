@@ -327,7 +327,7 @@ def test_a_member_is_suspect_until_its_first_pong_and_then_alive() -> None:
     effects = a.hears("b", Pong(1))
 
     assert before == {"a": "alive", "b": "suspect"}
-    assert [effect.message for effect in ticked if isinstance(effect, Mail)] == [Ping(1)]
+    assert [effect for effect in ticked if isinstance(effect, Mail)] == [Mail("b", Ping(1)), Mail(a.id, Ping(0))]
     assert [type(effect) for effect in effects] == [Noted, NewView]
     assert noted(effects) == ["member.alive"]
 

@@ -17,6 +17,8 @@ from zdynamo.messages import Heartbeat, MemberState, NodeId, PathLost, PeerMessa
 class Cluster(LoneMembership):
     """Node `a`, and others who do what the test says; all are alive."""
 
+    process_runs = True
+
     def __init__(self, *others: NodeId) -> None:
         super().__init__()
         self.others = others
@@ -28,9 +30,13 @@ class Cluster(LoneMembership):
         self.all.clear()
 
     def tick(self) -> list[MembershipEffect]:
-        """Wait until there is something to do, and do it."""
+        """Wait until there is something to do, and do it. The process thread answers if it runs."""
         self.ms = max(self.ms + 1, self.membership.next_due_ms)
-        return self.step(Ticked())
+        effects = self.step(Ticked())
+        for message in sent(effects, self.id) if self.process_runs else ():
+            assert isinstance(message, Ping)
+            self.hears(self.id, Pong(message.sequence))
+        return effects
 
     def run(self, for_ms: int, *, answering: tuple[NodeId, ...] = ()) -> list[MembershipEffect]:
         """Let time pass. Who answers does so at once, and has a heartbeat."""
@@ -168,6 +174,19 @@ def test_a_node_that_is_cut_off_from_all_blames_them_later() -> None:
     late = noted(a.run(400))
     assert len(downs) == 4
     assert (set(early), late) == ({"member.suspected"}, ["member.down"] * 4)
+
+
+def test_a_node_whose_process_thread_hangs_gives_up_nobody_and_asks_it_until_it_answers() -> None:
+    a = Cluster("b", "c", "d", "e")
+    a.process_runs = False
+
+    hanging = a.run(10_000)
+    a.process_runs = True
+    a.run(100)
+
+    assert set(noted(hanging)) == {"member.suspected"}
+    assert len(sent(hanging, a.id)) > 1
+    assert sent(a.tick(), a.id) == []
 
 
 def test_those_that_run_well_are_asked_first() -> None:

@@ -8,7 +8,7 @@ from simulation.scenes import cluster, request_id
 from zdynamo import codec
 from zdynamo.core.opinions import PROBES_MAX
 from zdynamo.core.suspicion import WITNESSES_MAX
-from zdynamo.messages import PeerMessage, Probe, Put
+from zdynamo.messages import ClientAnswer, Get, PeerMessage, Probe, Put
 from zdynamo.testing.simulator import Simulation
 
 FIVE = ("a", "b", "c", "d", "e")
@@ -256,6 +256,24 @@ def test_nobody_takes_work_that_messages_bring_for_a_stall_of_its_own() -> None:
         assert all(
             node.membership._opinions.health.patience(simulation.time_ms) == 1 for node in simulation.nodes.values()
         )
+
+
+def test_a_node_whose_own_commit_hangs_gives_up_nobody_and_serves_what_has_waited() -> None:
+    simulation, hangs_ms = cluster(1, FIVE), 5_000
+    simulation.notes.clear()
+    answers: list[ClientAnswer] = []
+
+    simulation.disks["b"].slow_ms = (hangs_ms, hangs_ms)
+    simulation.request("b", Put(request_id(), "", 3 * hangs_ms, "default", b"x", b"", ""), answers.append)
+    simulation.run(100)
+    assert simulation.nodes["b"]._effects is not None, "it is an owner, and its commit is going on"
+    simulation.disks["b"].slow_ms = (0, 0)
+    simulation.run(hangs_ms - 200)
+    simulation.request("b", Get(request_id(), "", 3 * hangs_ms, "default", b"other"), answers.append)
+    simulation.run(1_000)
+
+    assert [accused for accuser, _, accused in accusations(simulation) if accuser == "b"] == []
+    assert sorted(type(answer).__name__ for answer in answers) == ["Absent", "Done"]
 
 
 class Stuck(Simulation):

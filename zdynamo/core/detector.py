@@ -115,16 +115,19 @@ class Liveness:
         if self.inquiry is not None:
             self.inquiry.until_ms += gap_ms
 
-    def look(self, *, patience: float, others: Others, proof: int, now_ms: int) -> list[Step]:
-        """Move on with time. `patience`: this node's own; `proof`: the number of the next ping."""
+    def look(self, *, patience: float, others: Others, proof: int, heard_ms: int, now_ms: int) -> list[Step]:
+        """Move on with time. `patience`: this node's own; `proof`: the number of the next ping.
+
+        `heard_ms`: when this node's process thread was last heard. Nobody is given up before it has carried anything.
+        """
         if self.state == "alive":
             cause = self._cause(patience, now_ms)
             if cause is not None:
                 self._suspect(cause, proof, now_ms)
-        elif self.suspicion is not None:
+        elif self.suspicion is not None and heard_ms > self.suspicion.since_ms:
             least = self.least_ms(patience)
             self._conclude(verdict(now_ms - self.suspicion.since_ms, least, others, self.inquiry, now_ms), now_ms)
-        elif self.inquiry is None or self.inquiry.is_over(now_ms):
+        elif self.suspicion is None and (self.inquiry is None or self.inquiry.is_over(now_ms)):
             self.state, self.inquiry = second_verdict(self.state, others, self.inquiry), None
         return self._steps(now_ms)
 

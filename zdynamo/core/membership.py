@@ -41,6 +41,7 @@ from zdynamo.messages import (
     MemberRecord,
     NodeId,
     PathLost,
+    Ping,
     Refused,
     Rumor,
     Table,
@@ -107,6 +108,7 @@ class Membership:
             case Gossiped(message):
                 return late + self._gossiped(message, now)
             case Heard(cluster, sender, message):
+                self._opinions.process_heard(now.monotonic_ms)
                 return late + self._heard(cluster, sender, message, now)
             case SeedAnswered(address, answer):
                 return late + self._seed_answered(address, answer, now)
@@ -309,6 +311,8 @@ class Membership:
                 return self._found(now)
             return self._joining.ask(now.monotonic_ms)
         effects = self._shown(self._opinions.look(self._others(), now.monotonic_ms), now)
+        if self._opinions.doubts_process:
+            effects.append(Mail(self._id, Ping(0)))
         suspects = {node for node, _ in self._opinions.suspected}
         if now.monotonic_ms >= self._heartbeat_due_ms or suspects - self._told_suspects:
             effects += self._beat(now)

@@ -257,8 +257,11 @@ class Node:
 
     def _mailed(self, event: Mailed, now: Now) -> list[Effect]:
         placement = self._placement
-        if placement is None or event.to not in placement.members or event.to == placement.me:
+        if placement is None or event.to not in placement.members:
             return []
+        if event.to == placement.me:  # the router wants to know whether this thread still runs
+            ping = event.message
+            return [News(placement.view.cluster, event.to, Pong(ping.sequence))] if isinstance(ping, Ping) else []
         send = Send(event.to, event.message)
         if self._links.heard(event.to) and placement.members[event.to].state == "alive":
             return [send]

@@ -41,6 +41,7 @@ class Opinions:
         self._errands = Errands()
         self._number = 0  # of the last ping or probe
         self._due_ms = now_ms
+        self._process_heard_ms = now_ms  # from this node's process thread, which carries pings and their answers
         self.health = Health()
         self.incarnation = 0  # of this process: raised when it hears that it is suspected
 
@@ -62,6 +63,16 @@ class Opinions:
         known.changed(record.boot, now_ms)
         changed = [Noted("member.changed", {**fields, "epoch": record.epoch})]
         return changed + self._notes(record, before, now_ms) if known.state != before else changed
+
+    def process_heard(self, now_ms: int) -> None:
+        """This node's process thread runs: it has just said something."""
+        self._process_heard_ms = now_ms
+
+    @property
+    def doubts_process(self) -> bool:
+        """Whether it has said nothing since somebody was suspected: it may be that which stands still."""
+        suspicions = [each.suspicion for each in self._of.values() if each.suspicion is not None]
+        return any(self._process_heard_ms <= suspicion.since_ms for suspicion in suspicions)
 
     def stood_still(self, gap_ms: int) -> None:
         """This node stood still so long: nobody is to blame."""
@@ -111,7 +122,9 @@ class Opinions:
             liveness = self._of[record.id]
             before = liveness.state
             others = Others(alive - (before == "alive"), possible - (before in ("alive", "suspect")))
-            steps = liveness.look(patience=patience, others=others, proof=self._number + 1, now_ms=now_ms)
+            steps = liveness.look(
+                patience=patience, others=others, proof=self._number + 1, heard_ms=self._process_heard_ms, now_ms=now_ms
+            )
             if "ping" in steps:
                 mails.append(self._ping(record.id))
             if "ask" in steps:
