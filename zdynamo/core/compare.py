@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from zdynamo.core.compared import Compared, HeardRound
+from zdynamo.core.compared import Compared
 from zdynamo.core.comparison import ANSWER_MS, GARBLED, NOT_BUILT, SILENT, UNSETTLED
 from zdynamo.core.comparisons import DOWN, Comparisons, Place
 from zdynamo.core.events import Effect, Now, Send
@@ -19,6 +19,7 @@ from zdynamo.core.hashes import ALL, decode_roots, digest_of, root_of, roots_of,
 from zdynamo.core.pace import LOOKS
 from zdynamo.core.placement import Placement
 from zdynamo.core.repair_runs import Run, Runs
+from zdynamo.core.rounds import HeardRound
 from zdynamo.core.state import State
 from zdynamo.core.trees import BUILDING, UNKNOWN
 from zdynamo.messages import CompareHashes, Hashes, LeafKeys, NodeId, RecordsSwapped, Repair

@@ -1,16 +1,14 @@
 """An owner's part in what other owners compare: it gives hashes and keys, and takes and gives records."""
 
-from collections.abc import Callable
-
 from zdynamo.core.events import Effect, Now, Send
 from zdynamo.core.hashes import both_own, hashes_for
 from zdynamo.core.placement import Placement
+from zdynamo.core.rounds import HeardRound
 from zdynamo.core.state import State
 from zdynamo.core.swaps import keys_for, swapped
 from zdynamo.messages import CompareHashes, CompareKeys, Hashes, LeafKeys, NodeId, RecordsSwapped, SwapRecords
 from zdynamo.partition import stretch
 
-HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # an owner has told its round of a key's partition
 OfPartition = CompareHashes | Hashes | CompareKeys | LeafKeys | SwapRecords | RecordsSwapped
 
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 from zdynamo.core.events import Effect, Now, Randomness, Send
 from zdynamo.core.looks import Work, gather
 from zdynamo.core.placement import Placement
+from zdynamo.core.rounds import HeardRound
 from zdynamo.core.state import State
 from zdynamo.core.turns import Turn, Turns
 from zdynamo.core.witness import KEYS_MAX, Item, Witness, leads, remove, safe_wall_ms
@@ -26,7 +27,6 @@ from zdynamo.messages import BeginRound, NodeId, Reap, ReapAsk, Reaped, ReapHeld
 from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
 
 Heal = Callable[[bytes, Placement, Now], list[Effect]]  # make all owners of a storage key hold the same
-HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # an owner has told its round of a key's partition
 Step = Literal["ask", "begin", "reap"]
 Blocker = Callable[[int, Placement], str]  # what keeps this node from removing anything of a partition; "": nothing
 

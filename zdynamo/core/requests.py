@@ -4,7 +4,6 @@ A put or delete is coordinated by an owner of the key, or by this node in the pl
 reached; a get is coordinated where it arrives.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from zdynamo.core.admission import refusal
@@ -19,6 +18,7 @@ from zdynamo.core.placement import Placement
 from zdynamo.core.reads import Read, Reads, Seen, Then
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, carrying, join, merge, shown, written_by
 from zdynamo.core.repairs import Repair, Repairs
+from zdynamo.core.rounds import HeardRound
 from zdynamo.core.state import State
 from zdynamo.core.tally import Quorum
 from zdynamo.core.tombstones import is_dead
@@ -50,8 +50,6 @@ from zdynamo.partition import storage_key
 NO_DOT = (0, 0, 0)
 NOT_THERE = ("disk", "limit", "stale layout")  # why a replica refuses what another may take
 DISK_FULL = "the disk is full: ask again, or another node"
-
-HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # an owner has told its round of a key's partition
 
 
 class Requests:

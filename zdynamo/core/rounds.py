@@ -5,10 +5,17 @@ only when all have begun the one before, so that live owners are never more than
 previous round is a straggler from a time before something was removed, and is refused.
 """
 
+from collections.abc import Callable
+
+from zdynamo.core.events import Effect
+from zdynamo.core.placement import Placement
 from zdynamo.core.store import OWN_KEYS, Store
+from zdynamo.messages import NodeId
 from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
 
 KEY = OWN_KEYS + b"round"
+
+HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # a peer has told its round of a key's partition
 
 
 class Rounds:

@@ -1,15 +1,12 @@
 """Taking records that peers send: as an owner, as a fallback that holds them, or back from one (paper 4.6)."""
 
-from collections.abc import Callable
-
 from zdynamo.core.discards import merge_here
 from zdynamo.core.events import Effect, Noted, Now, Send
 from zdynamo.core.placement import Placement
+from zdynamo.core.rounds import HeardRound
 from zdynamo.core.state import State
 from zdynamo.messages import HandOver, HoldReplica, NodeId, ReplicaRefused, ReplicaStored, StoreReplica
 from zdynamo.partition import is_storage_key, partition_of_storage_key
-
-HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # a peer has told its round of a key's partition
 
 
 class Storing:
