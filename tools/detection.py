@@ -7,11 +7,13 @@ Starts a cluster of processes in a temporary folder and measures one of two thin
     tools/detection.py --minutes 10 --busy --pauses  nobody dies: who is called down or unreachable all the same
 
 --busy keeps every core loaded by a busy loop meanwhile. --pauses stops each node in turn (SIGSTOP) for 0.5 s every 5 s.
-Both may be combined with --kills. Exit 1 if the 99th percentile of the kills is 1.5 s or more, or if a live node was
+--load puts and gets so often each second: requests that time out are evidence as well. All may be combined with
+--kills. Exit 1 if the 99th percentile of the kills is 1.5 s or more, or if a live node was
 called down or unreachable by anybody.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -23,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -32,13 +34,15 @@ from msgspec import Struct, field
 from watching import cores_used, watch
 
 from zdynamo.cli.output import note, show_json, show_table
-from zdynamo.errors import ZdynamoError
+from zdynamo.client import Client
+from zdynamo.errors import RequestError, ZdynamoError
 
 DETECTED_P99_S = 1.5
 DOWN_WITHIN_SECONDS = 15.0
 PAUSE_S, PAUSE_EVERY_S = 0.5, 5.0
 CALM_S = 1.0  # about, before each kill
 SECOND_S = 1.0
+CLIENTS, KEYS, LOAD_DEADLINE_MS = 8, 1_000, 2_000
 ACCUSATIONS = ("member.down", "member.unreachable")
 
 
@@ -50,6 +54,7 @@ class Plan(Struct):
     nodes: int = 5
     busy: bool = False
     pauses: bool = False
+    load: int = 0  # requests a second
     seed: int = 1
 
 
@@ -60,6 +65,7 @@ class Verdict(Struct):
     nodes: int
     busy: bool
     pauses: int = 0
+    answers: int = 0  # that clients got, if there were any
     seconds: float = 0.0
     detected_s: list[float] = field(default_factory=list)
     accusations: list[str] = field(default_factory=list)  # of nodes that lived
@@ -97,6 +103,8 @@ def run(plan: Plan, folder: Path, advance: Callable[[], None] = lambda: None) ->
         began_s = time.time()
         if plan.busy:
             stack.enter_context(busy_cores())
+        if plan.load:
+            stack.enter_context(loading(cluster, plan.load, verdict))
         frozen = stack.enter_context(pausing(cluster.children, verdict)) if plan.pauses else threading.Lock()
         if plan.kills:
             for victim in victims(cluster.children, plan.kills, chance):
@@ -153,6 +161,32 @@ def busy_cores() -> Iterator[None]:
 def _spin() -> None:
     while True:
         pass
+
+
+@contextmanager
+def loading(cluster: Killable, per_second: int, verdict: Verdict) -> Iterator[None]:
+    """Puts and gets of a few clients, by way of all nodes."""
+    ended = threading.Event()
+
+    def load(keys: range) -> None:
+        with Client(*cluster.addresses, deadline_ms=LOAD_DEADLINE_MS) as client:
+            for number in itertools.cycle(keys):
+                if ended.wait(2 * CLIENTS / per_second):
+                    break
+                with suppress(RequestError):
+                    client.put(str(number), number, bucket="tools")
+                    client.get(str(number), bucket="tools")
+                    verdict.answers += 2
+
+    threads = [threading.Thread(target=load, args=(range(client, KEYS, CLIENTS),)) for client in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
 
 
 @contextmanager
@@ -214,6 +248,8 @@ def percentile(seconds: list[float], part: float) -> float:
 
 def show(verdict: Verdict) -> None:
     rows = [("seconds", f"{verdict.seconds:.0f}"), ("pauses of 0.5 s", str(verdict.pauses))]
+    if verdict.answers:
+        rows.append(("answers that clients got", str(verdict.answers)))
     if verdict.detected_s:
         spread = (min(verdict.detected_s), statistics.median(verdict.detected_s), max(verdict.detected_s))
         rows.append(("kills", str(len(verdict.detected_s))))
@@ -251,6 +287,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=5, metavar="N", help="default %(default)s")
     parser.add_argument("--busy", action="store_true", help="a busy loop on every core")
     parser.add_argument("--pauses", action="store_true", help="stop each node in turn for 0.5 s every 5 s")
+    parser.add_argument("--load", type=int, default=0, metavar="R", help="so many requests a second; default none")
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="of the victims; default: a random one")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="run there and leave the logs")
     parser.add_argument("--json", action="store_true", help="the verdict as one JSON document")
@@ -260,7 +297,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     given = arguments()
     seed = random.randrange(10**6) if given.seed is None else given.seed
-    plan = Plan(given.kills, given.minutes, given.nodes, given.busy, given.pauses, seed)
+    plan = Plan(given.kills, given.minutes, given.nodes, given.busy, given.pauses, given.load, seed)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     steps, what = (plan.kills, "kills") if plan.kills else (round(plan.minutes * 60), "seconds")
     with ExitStack() as stack:

@@ -41,9 +41,10 @@ def test_kills_are_noticed_in_time(tmp_path: Path) -> None:
 
 
 def test_a_pause_of_half_a_second_accuses_nobody(tmp_path: Path) -> None:
-    verdict = detection.run(detection.Plan(minutes=0.12, nodes=3, pauses=True), tmp_path)
+    verdict = detection.run(detection.Plan(minutes=0.12, nodes=3, pauses=True, load=200), tmp_path)
 
     assert (verdict.pauses, verdict.accusations) == (1, [])
+    assert verdict.answers > 0
 
 
 def test_only_the_dead_may_be_called_down(tmp_path: Path) -> None:
