@@ -4,11 +4,14 @@ import subprocess
 import sys
 from random import Random
 
+from zdynamo.testing.disk import SimulatedStore
 from zdynamo.testing.fault_kinds import KINDS
 from zdynamo.testing.faults import Faults, Started
+from zdynamo.testing.promises import check
 from zdynamo.testing.runs import Plan, Run, run, story
 
 PRINT_RUN = """
+from zdynamo.testing.promises import check
 from zdynamo.testing.runs import Plan, Run
 run = Run(Plan(seed=5, nodes=4, seconds=8))
 result = run.result()
@@ -77,6 +80,16 @@ def test_a_cluster_that_loses_more_copies_than_it_may_is_found_out() -> None:
     result = broken.result()
 
     assert "no-lost-write" in {each.promise for each in result.broken}
+
+
+def test_a_write_that_no_replica_has_any_more_is_lost() -> None:
+    done = Run(Plan(seed=3, nodes=3, faults=(), seconds=3))
+    done.result()
+
+    for disk in done.simulation.disks.values():
+        disk.store = SimulatedStore()
+
+    assert "no-lost-write" in {each.promise for each in check(done.history())}
 
 
 def test_the_story_of_a_key_tells_operations_versions_and_faults() -> None:

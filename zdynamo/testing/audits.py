@@ -4,7 +4,7 @@ Each function returns what it finds broken; those of a cluster at rest are looke
 or the time that it has for coming to rest is over.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from zdynamo.core.dots import BIRTH_BYTES
 from zdynamo.core.forming import HELD_MAX
@@ -17,7 +17,7 @@ from zdynamo.core.store import OWN_KEYS
 from zdynamo.core.tombstones import KEY as INDEX
 from zdynamo.core.tombstones import is_dead
 from zdynamo.messages import Layout
-from zdynamo.partition import partition_of_storage_key, split_storage_key
+from zdynamo.partition import partition_of_storage_key, split_storage_key, storage_key
 from zdynamo.testing.history import Key
 from zdynamo.testing.promises import Broken
 from zdynamo.testing.simulator import START_WALL_MS, Simulation
@@ -190,15 +190,17 @@ def records(simulation: Simulation, name: str) -> Iterator[tuple[bytes, bytes]]:
         yield key, stored[BIRTH_BYTES:]
 
 
-def final_values(simulation: Simulation) -> dict[Key, dict[str, tuple[bytes, ...]]]:
-    """What each owner would show of each key, () if nothing."""
+def final_values(simulation: Simulation, places: Iterable[Key]) -> dict[Key, dict[str, tuple[bytes, ...]]]:
+    """What each owner would show of each of these keys, () if nothing: also of one that nobody holds any more."""
     owning = owners_by_partition(simulation)
     held = {name: dict(records(simulation, name)) for name in simulation.disks}
     wall_ms = START_WALL_MS + simulation.time_ms
     found: dict[Key, dict[str, tuple[bytes, ...]]] = {}
-    for key in {key for each in held.values() for key in each}:
-        found[place_of(key)] = {
-            name: _values(held[name].get(key, b""), wall_ms) for name in owning[partition_of_storage_key(key)]
+    for place in places:
+        bucket, key = place
+        stored = storage_key(bucket.encode(), key, simulation.partitions)
+        found[place] = {
+            name: _values(held[name].get(stored, b""), wall_ms) for name in owning[partition_of_storage_key(stored)]
         }
     return found
 

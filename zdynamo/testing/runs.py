@@ -152,7 +152,7 @@ class Run:
         return History(
             operations=self.workload.operations,
             ended_ms=self.simulation.time_ms,
-            final=audits.final_values(self.simulation),
+            final=audits.final_values(self.simulation, {operation.place for operation in self.workload.operations}),
             lww=frozenset({LATEST}),
             clocks_off_ms=4_000_000 if "jump" in self.plan.faults else 1_000,
         )
