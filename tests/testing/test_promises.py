@@ -90,6 +90,18 @@ def test_a_replaced_value_that_a_replica_shows_in_the_end_is_back() -> None:
     assert broken(*writes, final={"x": "b", "y": "a"}) == [LOST, BACK]
 
 
+def test_what_a_strict_delete_without_a_context_must_have_met_is_gone() -> None:
+    assert broken(put("a", 0, 5), delete(10, 15), get("a", 20, 25)) == [BACK]
+    assert broken(put("a", 0, 5), delete(10, 15), final="a") == [BACK]
+    assert broken(put("a", 0, 5), put("b", 6, 9, "a"), delete(10, 15), get("a", 20, 25)) == [BACK]
+
+
+def test_what_a_delete_without_a_context_may_have_missed_may_be_there() -> None:
+    for missed in (put("a", 0, 12), put("a", 0, 5, strict=False), put("a", 0, 5, outcome="unknown")):
+        assert broken(missed, delete(10, 15), get("a", 20, 25), final="a") == []
+    assert broken(put("a", 0, 5), delete(10, 15, strict=False), get("a", 20, 25), final="a") == []
+
+
 def test_what_a_deleted_value_had_replaced_does_not_come_back_either() -> None:
     assert broken(put("a", 0, 5), put("b", 10, 15, "a"), delete(20, 25, "b"), get("a", 30, 35)) == [BACK]
 

@@ -77,11 +77,11 @@ def no_lost_write(history: History, key: Key, operations: list[Operation], write
 
 
 def no_resurrection(history: History, key: Key, operations: list[Operation], writes: WritesOfKey) -> Iterator[Broken]:
-    """What an acknowledged write or delete had seen does not show in strict reads that begin later, nor in the end."""
+    """What an acknowledged write or delete had seen or met shows in no later strict read, nor in the end."""
     if key[0] in history.lww:
         return
     over = sorted(
-        (write for write in operations if write.is_write and write.outcome == "ok" and write.seen),
+        (write for write in operations if write.is_write and write.outcome == "ok" and writes.surely_covered(write)),
         key=lambda write: write.end_ms,
     )
     strict = deque(write for write in over if write.strict)
@@ -153,7 +153,7 @@ def _back(shower: str, shown: int, over: list[Operation], key: Key, writes: Writ
     """What is shown though it was written over; a copy of its request that is still at work may bring it back."""
     for write in over:
         for put in writes.named(shown & writes.surely_covered(write)):
-            what = f"{shower} shows {text(put.value)}, which the {name(write)} had seen and replaced"
+            what = f"{shower} shows {text(put.value)}, which the {name(write)} had replaced"
             yield Broken("no-resurrection", what, key)
 
 

@@ -3,7 +3,7 @@
 Sets of puts are the bits of an integer, so that histories of thousands of writes are checked in moments.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from zdynamo.testing.history import Operation
 
@@ -48,7 +48,7 @@ class WritesOfKey:
         return None if number is None else self.puts[number]
 
     def surely_covered(self, write: Operation) -> int:
-        """The puts that the write has seen, that those have seen, and so on.
+        """The puts that the write has seen or must have met, that those have seen, and so on.
 
         A put that was still under way when it was seen may be written once more, over what has replaced it meanwhile;
         one that several coordinators have written may come to light late.
@@ -81,10 +81,20 @@ class WritesOfKey:
             ahead = (ahead | self._possibly[highest] & self._blind) & ~done
         return found
 
+    def _met_by(self, write: Operation) -> Iterator[bytes]:
+        """A strict delete without a context reads first what strict puts were acknowledged before; a put does not."""
+        if write.kind == "delete" and write.strict:
+            for put in self.puts:
+                if put.begin_ms >= write.begin_ms:
+                    break
+                if put.strict and put.outcome == "ok" and put.end_ms < write.begin_ms:
+                    yield put.value
+
     def _see(self, write: Operation) -> None:
         """What was seen has begun earlier, so that its own is known."""
         seen = surely = 0
-        for put in self.named(self.bits(write.seen or ())):
+        known = self._met_by(write) if write.seen is None else write.seen
+        for put in self.named(self.bits(known)):
             own = self.bits((put.value,))
             seen |= own | self._seen.get(put.request, 0)
             surely |= self._surely.get(put.request, 0)
