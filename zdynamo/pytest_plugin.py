@@ -38,9 +38,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     marker = metafunc.definition.get_closest_marker("zdynamo_seeds")
     count = metafunc.config.getoption("zdynamo_seeds") or (_count(*marker.args, **marker.kwargs) if marker else 0)
-    if count and not _by_hand(metafunc):
-        chosen = metafunc.config.getoption("zdynamo_seed")
-        seeds = range(count) if chosen is None else [chosen]
+    chosen = metafunc.config.getoption("zdynamo_seed")
+    seeds = range(count) if chosen is None else [chosen]
+    if seeds and not _by_hand(metafunc):
         metafunc.parametrize(SEED, seeds, ids=[f"seed{seed}" for seed in seeds], indirect=True)
 
 

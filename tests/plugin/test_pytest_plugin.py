@@ -1,5 +1,7 @@
 """The plugin as pytest runs it: markers, seeds, and what a failure says. Each test writes tests of its own."""
 
+import shlex
+
 import pytest
 
 import zdynamo.fixtures.cluster
@@ -105,6 +107,21 @@ def test_that_names_its_seeds(zdynamo_simulation): assert zdynamo_simulation.see
 """
 
     outcome(pytester, tests, "--zdynamo-seeds", "5").assert_outcomes(passed=5 + 1 + 2)
+
+
+def test_the_command_that_repeats_a_failure_finds_the_test_whatever_gave_it_its_seed(
+    pytester: pytest.Pytester,
+) -> None:
+    tests = "def test_it(zdynamo_simulation): assert zdynamo_simulation.seed not in (0, 2)"
+
+    for given, failed in (("--zdynamo-seeds", "3"), 2), (("--zdynamo-seed", "2"), 1), ((), 1):
+        result = outcome(pytester, tests, *given)
+        told = [line for line in result.outlines if "to repeat it: pytest" in line]
+        _, *command = shlex.split(told[-1].partition("to repeat it: ")[2])
+        again = pytester.runpytest_inprocess(*command)
+
+        assert result.parseoutcomes()["failed"] == len(told) == failed
+        again.assert_outcomes(failed=1)
 
 
 def test_without_marker_and_option_a_test_runs_once_with_one_seed(pytester: pytest.Pytester) -> None:
