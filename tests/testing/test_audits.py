@@ -2,8 +2,10 @@
 
 from simulation.scenes import BUCKET, NAMES, cluster, delete, put
 
+from zdynamo import codec
 from zdynamo.core.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.replica import UNBORN
+from zdynamo.messages import ClientAnswer, DescribeNode
 from zdynamo.partition import storage_key
 from zdynamo.testing import audits
 from zdynamo.testing.audits import Dots
@@ -105,6 +107,18 @@ def test_a_number_that_is_not_counted_down_is_found_at_rest_and_one_above_its_li
     pending.unanswered += 1_000_000
 
     assert (before, at_rest, found(audits.bounded, simulation)) == ([], ["bounded"], ["bounded"])
+
+
+def test_an_answer_to_what_was_answered_before_is_found() -> None:
+    simulation = cluster()
+    answers: list[ClientAnswer] = []
+    simulation.request("a", DescribeNode(b"r" * 16, ""), answers.append)
+    simulation.run(100)
+    before = found(audits.answered_once, simulation)
+
+    simulation.answered("a", (1).to_bytes(8, "big"), codec.encode(answers))
+
+    assert (before, found(audits.answered_once, simulation)) == ([], ["one-answer"])
 
 
 def test_a_lost_disk_that_is_not_filled_again_is_found() -> None:

@@ -126,6 +126,12 @@ def hints_drained(simulation: Simulation) -> Iterator[Broken]:
                 yield Broken("hints-drain", f"{name} holds a copy that it does not own", place_of(key))
 
 
+def answered_once(simulation: Simulation) -> Iterator[Broken]:
+    """No node answers an attempt of a client twice."""
+    if simulation.spare_answers:
+        yield Broken("one-answer", f"{simulation.spare_answers} answers came to what had been answered before")
+
+
 def at_rest(simulation: Simulation) -> Iterator[Broken]:
     """Nothing is in progress any more, and all that was counted up has been counted down."""
     for name, node in sorted(simulation.nodes.items()):

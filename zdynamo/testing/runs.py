@@ -84,7 +84,7 @@ class Run:
         try:
             if self.form() and self.work() and self.come_to_rest():
                 self.stay_quiet()
-            self.broken += self.dots.broken + check(self.history())
+            self.broken += [*self.dots.broken, *audits.answered_once(self.simulation), *check(self.history())]
         except Exception as error:
             self.broken.append(Broken("no-crash", _where(error)))
         return Result(

@@ -72,6 +72,7 @@ class Simulation:
         self.at = self._agenda.at
         self._gone: set[str] = set()  # machines without power: nobody is told that a connection has broken
         self._waiting: dict[bytes, _Asked] = {}
+        self._answered: set[bytes] = set()
         self._asked = 0
 
     @property
@@ -209,8 +210,9 @@ class Simulation:
                 asker = client.removeprefix(ASKING).decode()
                 self.network.carry(node, asker, self._deliver_seed_answer, asker, node, answer)
             elif (asked := self._waiting.pop(client, None)) is not None:
+                self._answered.add(client)
                 self.at(self.network.delayed_ms(), asked.then, answer)
-            else:
+            elif client in self._answered:
                 self.spare_answers += 1
 
     def note(self, name: str, noted: Noted) -> None:
