@@ -45,6 +45,12 @@ class Looks:
                 return differ
             time.sleep(PAUSE_SECONDS)
 
+    def until_none(self, held: Callable[[], int], until_s: float) -> int:
+        """How many there still are when it is given up."""
+        while (count := held()) and self.spent_s < until_s:
+            time.sleep(PAUSE_SECONDS)
+        return count
+
     def _equal(self, key: Key) -> bool:
         if not why_different(self._client, key):
             return True
@@ -69,8 +75,7 @@ def converge(
     with ThreadPoolExecutor(THREADS) as pool:
         looks = Looks(client, pool)
         say("waiting until no hints are held")
-        while (held := hints()) and looks.spent_s < within_s:
-            time.sleep(PAUSE_SECONDS)
+        held = looks.until_none(hints, within_s)
         hints_s = looks.spent_s
         say("waiting until the hash trees are alike")
         while not (alike := _since(alike_s(), looks)) and looks.spent_s < within_s:
@@ -84,12 +89,14 @@ def converge(
             recorder.add(line)
         left = looks.until_equal(differ, looks.spent_s + AFTER_READING_SECONDS) if differ else []
         after_s = looks.spent_s
+        hints_left = looks.until_none(hints, looks.spent_s + AFTER_READING_SECONDS) if held else 0
     recorder.add(
         Converged(
             keys=len(keys),
             hints=held,
             hints_s=None if held else hints_s,
             trees_s=trees_s if alike else None,
+            hints_left=hints_left,
             by_itself_s=None if differ else by_itself_s,
             differed_until_s=until_s,
             differed=len(differ),

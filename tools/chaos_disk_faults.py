@@ -20,6 +20,7 @@ class FullDisk(Fault):
     """The disk of a node is full, or nearly."""
 
     needs_mounts: ClassVar[bool] = True
+    ends_nodes: ClassVar[bool] = True
 
     left_mib: tuple[Annotated[int, Meta(ge=0)], ...] = (0, 40, 72)  # free: one of them is drawn
 
@@ -33,6 +34,8 @@ class FullDisk(Fault):
 
 class Stuck(Fault):
     """No file of a node grows (RLIMIT_FSIZE), as on a disk that fails: the node may end, and is started again."""
+
+    ends_nodes: ClassVar[bool] = True
 
     def strike(self, scene: Scene) -> Ongoing:
         victim = scene.victim()

@@ -50,6 +50,7 @@ class Fault(Struct, forbid_unknown_fields=True, kw_only=True):
     needs_relay: ClassVar[bool] = False
     needs_mounts: ClassVar[bool] = False
     needs_clocks: ClassVar[bool] = False
+    ends_nodes: ClassVar[bool] = False  # a node may end by itself
 
     weight: Positive = 1.0
 

@@ -3,6 +3,7 @@
 The verdict is made of these lines and nothing else, so that a file can be judged again (`chaos.py --check`).
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterable
@@ -43,7 +44,7 @@ class Op(Struct, tag="op", omit_defaults=True, kw_only=True):
     value: str = ""
     seen: tuple[str, ...] | None = None  # values that its context covers; None: without a context
     seen_ms: int = -1  # when whoever gave the context began to look for them; -1: when this began
-    begin_ms: int
+    begin_ms: float
     took_ms: float
     deadline_ms: int
     doubled: bool = False  # several attempts of it may have been under way
@@ -67,6 +68,7 @@ class Struck(Struct, tag="fault", kw_only=True):
     detected_s: float | None = None  # until all others did
     rejoined_s: float | None = None  # from its end until all saw each other
     skipped: str = ""  # why there was none
+    expected: bool = False  # of a node that ended by itself: a fault that makes nodes end had struck
 
 
 class Loaded(Struct, tag="load"):
@@ -83,6 +85,7 @@ class Converged(Struct, tag="converged", kw_only=True):
     hints: int = 0  # held when the time given was over
     hints_s: float | None = None  # until none was held
     trees_s: float | None = None  # until the nodes had found all hash trees alike; None: not in time
+    hints_left: int = 0  # held for good
     by_itself_s: float | None  # until all keys were seen to be equal, without anybody reading; None: not in time
     differed_until_s: float = 0.0  # when a key was last seen to differ: all keys cannot be looked at in one moment
     differed: int = 0  # keys at the end of the time
@@ -158,7 +161,7 @@ def history_of(lines: Iterable[Line]) -> History:
     for number, line in enumerate(lines):
         if isinstance(line, Op):
             operations.append(_operation(line, number))
-            history.ended_ms = max(history.ended_ms, int(line.end_ms))
+            history.ended_ms = max(history.ended_ms, operations[-1].end_ms)
         elif isinstance(line, Final):
             history.final[line.bucket, line.key.encode()] = {EVERYWHERE: _bytes(line.values)}
         elif isinstance(line, Unreadable):
@@ -169,6 +172,7 @@ def history_of(lines: Iterable[Line]) -> History:
 
 
 def _operation(op: Op, number: int) -> Operation:
+    """In whole milliseconds, rounded outwards: what overlapped still does."""
     return Operation(
         client=f"worker {op.worker}",
         kind=op.kind,
@@ -179,10 +183,10 @@ def _operation(op: Op, number: int) -> Operation:
         seen=None if op.seen is None else _bytes(op.seen),
         seen_ms=op.seen_ms,
         strict=op.bucket == STRICT,
-        begin_ms=op.begin_ms,
+        begin_ms=math.floor(op.begin_ms),
         deadline_ms=op.deadline_ms,
         doubled=op.doubled,
-        end_ms=int(op.end_ms),
+        end_ms=math.ceil(op.end_ms),
         outcome=op.outcome,
         answer=op.answer,
         answers=1,

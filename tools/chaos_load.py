@@ -4,6 +4,7 @@ Strict workers use a bucket with pr=2 and pw=2, the others one with the defaults
 shared by all workers of a bucket, others have one writer. No value is ever put twice.
 """
 
+import math
 import random
 import threading
 import time
@@ -135,13 +136,13 @@ class Worker(threading.Thread):
         put = lambda: client.put(key, filled, bucket=bucket, context=context)  # noqa: E731
         written, call = self._call("put", key, put, value, over)
         if written is not None and not key.startswith(NEW):
-            self._seen[key] = Seen(written, (value,), int(call.end_ms))
+            self._seen[key] = Seen(written, (value,), math.ceil(call.end_ms))
 
     def _get(self, key: str) -> Seen | None:
         found, call = self._call("get", key, lambda: self._placed.client.get(key, bucket=self.bucket))
         if found is None:
             return None
-        seen = Seen(found.context, shown(found), call.begin_ms)
+        seen = Seen(found.context, shown(found), math.floor(call.begin_ms))
         if not key.startswith(NEW):
             self._seen[key] = seen
         return seen
@@ -173,7 +174,7 @@ class Worker(threading.Thread):
             value=value,
             seen=over.values if over else None,
             seen_ms=over.looked_ms if over else -1,
-            begin_ms=int(began_ms),
+            begin_ms=round(began_ms, 3),
             took_ms=round(took_ms, 3),
             deadline_ms=self._load.deadline_ms,
             doubled=kind != "get" and (self._placed.tried_again(key, filled if value else b"") or took_ms > DOUBLED_MS),

@@ -45,6 +45,7 @@ class Runner:
         self._progress = progress
         self._faults = plan.kinds()
         self._ongoing: list[tuple[Ongoing, Struck]] = []
+        self._before: list[Struck] = []  # of the step before
 
     def steps(self) -> None:
         """Raises: ClusterFailed."""
@@ -115,10 +116,10 @@ class Runner:
     def _recover(self, ended: list[Struck]) -> None:
         self._progress.say("until all see each other")
         began = time.monotonic()
-        self._revive()
+        self._revive(ended)
         give_up = began + WHOLE_SECONDS
         while not self._cluster.is_whole():
-            self._revive()
+            self._revive(ended)
             if time.monotonic() > give_up:
                 raise ClusterFailed(f"not all nodes see each other {WHOLE_SECONDS:.0f} s after the faults have ended")
             time.sleep(0.05)
@@ -129,11 +130,13 @@ class Runner:
             self._progress.say("until the lost disk is refilled")
             wait_until(self._cluster.all_settled, SETTLED_SECONDS)
             self._cluster.lost_disk = False
+        self._before = ended
 
-    def _revive(self) -> None:
+    def _revive(self, struck: list[Struck]) -> None:
+        expected = any(KINDS[each.kind].ends_nodes for each in (*self._before, *struck))  # a node may end late
         for words in self._cluster.revive():
             at_ms = int(self._recorder.now_ms())
-            self._recorder.add(Struck(kind="ended", what=words, at_ms=at_ms, ended_ms=at_ms))
+            self._recorder.add(Struck(kind="ended", what=words, at_ms=at_ms, ended_ms=at_ms, expected=expected))
 
     def _wait(self, span: tuple[float, float], what: str) -> None:
         self._progress.say(what)

@@ -26,6 +26,8 @@ PROMISES = (
     "no-needless-siblings",
     "one-answer",
     "convergence",
+    "hints-drain",
+    "no-crash",
 )
 SHOWN = 10  # breaches told to people; --json has up to BREACHES_MAX
 BREACHES_MAX = 100
@@ -74,7 +76,8 @@ def judge(lines: Sequence[Line]) -> Verdict:
     struck = [fault for fault in faults if not fault.skipped]
     load = next((line for line in lines if isinstance(line, Loaded)), None) or _span_of(operations)
     converged = next((line for line in lines if isinstance(line, Converged)), None)
-    broken = check(history_of(lines)) + list(_convergence(converged, run))
+    ended = [line for line in lines if isinstance(line, Struck) and line.kind == "ended"]
+    broken = [*check(history_of(lines)), *_convergence(converged, run), *_hints_drain(converged), *_no_crash(ended)]
     count = Counter(each.promise for each in broken)
     puts = sum(operation.kind == "put" and operation.outcome == "ok" for operation in operations)
     return Verdict(
@@ -84,7 +87,7 @@ def judge(lines: Sequence[Line]) -> Verdict:
         breaches=[_told(each) for each in broken[:BREACHES_MAX]],
         faults=dict(sorted(Counter(fault.kind for fault in struck).items())),
         skipped=dict(Counter(fault.skipped for fault in faults if fault.skipped)),
-        ended=[line.what for line in lines if isinstance(line, Struck) and line.kind == "ended"],
+        ended=[line.what for line in ended],
         operations=len(operations),
         acknowledged=sum(operation.kind != "get" and operation.outcome == "ok" for operation in operations),
         found=puts - count["no-lost-write"],
@@ -191,6 +194,17 @@ def _convergence(converged: Converged | None, run: Run) -> Iterable[Broken]:
         if converged.by_itself_s is None or converged.differed_until_s > run.must_converge_s:
             what = f"not equal {run.must_converge_s:g} s after the load: {_converged(converged)}"
             yield Broken("convergence", what)
+
+
+def _hints_drain(converged: Converged | None) -> Iterable[Broken]:
+    if converged is not None and converged.hints_left:
+        yield Broken("hints-drain", f"{converged.hints_left} records are held for others for good")
+
+
+def _no_crash(ended: Iterable[Struck]) -> Iterable[Broken]:
+    for line in ended:
+        if not line.expected:
+            yield Broken("no-crash", f"a node ended by itself: {line.what}")
 
 
 def _told(broken: Broken) -> str:

@@ -32,11 +32,11 @@ CHAOS = Path(__file__).parent.parent.parent / "tools" / "chaos.py"
 SMALL = Load(workers=4, clients=2, rate=200, keys=20, sets=5)
 
 
-def put(value: str, at_ms: int, **fields: object) -> Op:
+def put(value: str, at_ms: float, **fields: object) -> Op:
     return op("put", at_ms, value=value, **fields)
 
 
-def op(kind: str, at_ms: int, *, bucket: str = STRICT, key: str = "k", **fields: object) -> Op:
+def op(kind: str, at_ms: float, *, bucket: str = STRICT, key: str = "k", **fields: object) -> Op:
     return Op(
         worker=1, client="client-0", kind=kind, bucket=bucket, key=key, begin_ms=at_ms, took_ms=2.0, deadline_ms=500,
         **fields,
@@ -82,6 +82,8 @@ def test_a_history_in_which_all_is_well_breaks_nothing() -> None:
         ((put("one", 0, outcome="nothing"), op("get", 10, siblings=("one",))), "one-answer"),
         ((op("get", 0, siblings=("never put",)),), "one-answer"),
         ((Converged(keys=5, by_itself_s=None, differed=2, left=1),), "convergence"),
+        ((Converged(keys=5, hints=7, hints_left=2, by_itself_s=1.0),), "hints-drain"),
+        ((Struck(kind="ended", what="a ended with 1: AssertionError", at_ms=9),), "no-crash"),
     ],
 )
 def test_a_breach_ends_in_broken_and_has_the_name_of_its_promise(lines: tuple[Line, ...], broken: str) -> None:
@@ -103,6 +105,21 @@ def test_replicas_that_have_to_be_equal_in_time_are_late_by_their_trees_or_by_th
     verdict = judge([Run("plan", 1, 3, 5.0), converged])
 
     assert len(verdict.breaches) == broken
+
+
+def test_a_node_may_end_by_itself_where_a_fault_makes_nodes_end() -> None:
+    ended = Struck(kind="ended", what="a ended with 1: the disk is full", at_ms=9, expected=True)
+
+    verdict = judge([ended])
+
+    assert (verdict.holds, verdict.ended) == (True, ["a ended with 1: the disk is full"])
+
+
+def test_a_read_that_began_within_the_millisecond_in_which_a_write_ended_may_miss_it() -> None:
+    written = put("one", 0.9)  # ends at 2.9
+
+    assert breaches(written, op("get", 2.5)) == {}
+    assert breaches(written, op("get", 4.1)) == {"regular-reads": 1}
 
 
 def test_figures_are_of_the_second_around_each_fault_and_of_the_time_without_service() -> None:
