@@ -7,8 +7,10 @@ import pytest
 
 from zdynamo.cli.main import main
 from zdynamo.cli.seeds import first_seed
-from zdynamo.cli.simulate import _command
-from zdynamo.testing.runs import Plan
+from zdynamo.cli.simulate import FAULTS, _command, _document, _tell
+from zdynamo.testing.fault_kinds import KINDS
+from zdynamo.testing.promises import Broken
+from zdynamo.testing.runs import Plan, run
 
 
 def test_the_first_seed_is_a_number_or_another_one_each_week() -> None:
@@ -39,6 +41,53 @@ def test_scripts_get_a_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert (document["first_seed"], document["seeds"], document["failed"]) == (7, 1, [])
     assert document["virtual_s"] > 3
     assert set(document["faults"]) <= {"kill"}
+
+
+def test_a_failure_is_told_with_seed_promise_story_and_command(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(Plan(seed=7, nodes=3, faults=(), seconds=2.0))
+    result.broken = [Broken("no-lost-write", "it is gone", ("default", b"register-0"))]
+
+    _tell([result], given=["none"])
+
+    first, heading, *story, again, verdict = capsys.readouterr().out.splitlines()
+    assert first == "seed 7 breaks no-lost-write: it is gone"
+    assert heading == "the story of register-0 in bucket default, in milliseconds:"
+    assert any("begins to put" in line for line in story) and any("stores" in line for line in story)
+    assert again == "again: zdynamo simulate --seed 7 --seeds 1 --seconds 2 --nodes 3 --faults none"
+    assert verdict == "1 seed broke a promise"
+    assert _document([result], [result], 1.0, given=["none"])["failed"] == [
+        {
+            "seed": 7,
+            "broken": [{"promise": "no-lost-write", "what": "it is gone", "key": ["default", "register-0"]}],
+            "again": again.removeprefix("again: "),
+        }
+    ]
+
+
+def test_the_help_names_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--help"]) == 0
+
+    shown = "".join(capsys.readouterr().out.split())  # lines are broken behind hyphens too
+    assert FAULTS.split(", ") == list(KINDS)
+    assert [kind for kind in KINDS if kind not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--faults", "kil"], "'kil' is none of kill, pause, restart"),
+        (["--nodes", "2"], "use 3 to 9, or 0"),
+        (["--seed", "x"], "write a whole number, or from-date"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
+    code = main(["simulate", *arguments])
+
+    told = capsys.readouterr().err
+    assert (code, told.count("\n")) == (2, 1)
+    assert complaint in told
 
 
 def test_the_command_that_is_told_runs_exactly_that_seed() -> None:

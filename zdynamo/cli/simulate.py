@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 NODES_MIN, NODES_MAX = 3, 9
 BROKEN_SHOWN = 5  # of a run
+FAULTS = (  # as `zdynamo.testing.fault_kinds` has them; not imported for every other verb
+    "kill, pause, restart, join, loss, duplicate, delay, slow-link, one-way, isolate, halves, bridge, slow-disk, "
+    "full-disk, broken-disk, power-cut, lost-disk, old-copy, skew, jump"
+)
 
 
 def simulate(
@@ -29,7 +33,8 @@ def simulate(
         int, Option("--nodes", metavar="N", min=0, max=NODES_MAX, help="0: 3 to 9, as the seed says.")
     ] = 0,
     faults: Annotated[
-        list[str] | None, Option("--faults", metavar="NAME[,NAME...]", help="Default: all; none: no faults.")
+        list[str] | None,
+        Option("--faults", metavar="NAME[,NAME...]", help=f"Default: all; none: no faults. Names: {FAULTS}."),
     ] = None,
     seconds: Annotated[
         float, Option("--seconds", metavar="T", min=1, help="Virtual seconds of load and faults in each run.")
@@ -68,7 +73,7 @@ def simulate(
             advance(len([each for each in done if each.broken]))
     failed = [result for result in done if result.broken]
     if as_json:
-        show_json(_document(done, failed, spent_s))
+        show_json(_document(done, failed, spent_s, given=faults))
     else:
         _show(done, spent_s)
         _tell(failed, given=faults)
@@ -165,7 +170,7 @@ def _sums(done: "list[Result]") -> tuple[Counter[tuple[str, str]], Counter[str]]
     return operations, faults
 
 
-def _document(done: "list[Result]", failed: "list[Result]", spent_s: float) -> dict[str, Any]:
+def _document(done: "list[Result]", failed: "list[Result]", spent_s: float, given: list[str] | None) -> dict[str, Any]:
     operations, faults = _sums(done)
     return {
         "first_seed": done[0].plan.seed,
@@ -181,6 +186,7 @@ def _document(done: "list[Result]", failed: "list[Result]", spent_s: float) -> d
                     {"promise": each.promise, "what": each.what, "key": plain(list(each.key)) if each.key else None}
                     for each in result.broken
                 ],
+                "again": _command(result.plan, given),
             }
             for result in failed
         ],
