@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from random import Random
 
 from zdynamo.testing.disk import SimulatedStore
@@ -101,6 +102,17 @@ def test_the_story_of_a_key_tells_operations_versions_and_faults() -> None:
     assert any("stores" in line and "has seen" in line for line in lines)
     assert any(line.split()[1] == "!" for line in lines)
     assert [int(line.split()[0]) for line in lines] == sorted(int(line.split()[0]) for line in lines)
+
+
+def test_limits_are_reached_in_some_run() -> None:
+    reached: Counter[str] = Counter()
+    for seed in range(8):
+        done = Run(Plan(seed=seed, nodes=5, faults=("pause", "isolate")))
+        done.result()
+        for node in done.simulation.nodes.values():
+            reached.update(node.node.counters)
+
+    assert [name for name in ("requests.overloaded", "hints.refused") if not reached[name]] == []
 
 
 def test_every_kind_of_fault_happens_in_some_run() -> None:

@@ -22,6 +22,8 @@ from zdynamo.testing.workload import LATEST, TTLS_MS, Load, Workload, bucket_tab
 
 NODES = (3, 9)
 QUORUMS = ((3, 2, 2),) * 8 + ((3, 1, 3), (3, 3, 1), (5, 3, 3))  # N, R, W
+TIGHT = {"requests_max": 1, "hint_count_max": 2, "siblings_max": 4}  # limits so low that they are reached
+TIGHTENED = 0.3  # how often each of them is
 FORMING_MS = 20_000
 REST_MS = 240_000  # that a healed cluster has to come to rest: a clock that was put back is doubted for a minute
 REAPED_MS = 900_000  # an owner whose clock was put back may look at what is dead only ten minutes later
@@ -64,7 +66,8 @@ class Run:
         self.count = plan.nodes or random.randint(*NODES)
         self.n, self.r, self.w = random.choice([quorum for quorum in QUORUMS if quorum[0] <= self.count])
         self.names = [chr(ord("a") + number) for number in range(self.count)]
-        limits = NodeLimits(r=self.r, w=self.w, reap_interval_ms=random.choice((1_000, 3_000)))
+        tight = {name: limit for name, limit in TIGHT.items() if random.random() < TIGHTENED}
+        limits = NodeLimits(r=self.r, w=self.w, reap_interval_ms=random.choice((1_000, 3_000)), **tight)
         simulation = self.simulation = Simulation(
             random.getrandbits(64), n=self.n, min_members=self.count, limits=limits
         )
@@ -120,7 +123,7 @@ class Run:
         self.faults.end_all()
         deadline_ms = max(self.workload.load.deadlines_ms)
         self.simulation.run(3 * deadline_ms + LOOK_MS)
-        if self.workload.running:
+        if self.workload.running and not self.broken:  # else they have been cut short
             self.broken.append(Broken("one-answer", f"{self.workload.running} sessions wait for an answer"))
         return not self.broken
 
