@@ -95,6 +95,22 @@ def test_a_power_cut_takes_what_was_not_fsynced_and_a_kill_does_not() -> None:
     assert [held_values(simulation, name, KEY) for name in NAMES] == [set(), {b"v"}, {b"v"}]
 
 
+def test_a_power_cut_may_leave_the_earlier_ones_of_the_commits_that_were_not_fsynced() -> None:
+    simulation = cluster()
+    simulation.run(2_000)
+    keys = [b"k1", b"k2", b"k3"]
+    before = simulation.disks["a"].store.unsynced
+    for key in keys:
+        put(simulation, "a", key, b"v", w=3)
+
+    kept = simulation.disks["a"].store.unsynced - before - 1
+    simulation.cut_power("a", kept=before + kept)
+
+    there = [bool(held_values(simulation, "a", key)) for key in keys]
+    assert kept > 0
+    assert there == sorted(there, reverse=True) and True in there and False in there
+
+
 def test_whoever_is_connected_to_a_process_that_ends_is_told_at_once() -> None:
     simulation = cluster()
     lost: list[str] = []

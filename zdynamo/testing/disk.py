@@ -84,10 +84,15 @@ class SimulatedStore(MemoryStore):
         self._replaced = {}
         self._synced = False
 
-    def cut_power(self) -> None:
-        """Go back to the last fsync."""
+    @property
+    def unsynced(self) -> int:
+        """Commits since the last fsync."""
+        return len(self._unsynced)
+
+    def cut_power(self, kept: int = 0) -> None:
+        """Go back to the last fsync, but for so many commits since then that had reached the disk all the same."""
         self.forget_staged()
-        lost, self._unsynced = self._unsynced, []
+        lost, self._unsynced = self._unsynced[kept:], []
         for replaced in reversed(lost):
             self._staged.update(replaced)
             super().commit()

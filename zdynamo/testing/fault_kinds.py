@@ -185,7 +185,8 @@ def _power(faults: Faults) -> Started | None:
     if name is None:
         return None
     faults.down.add(name)
-    faults.simulation.cut_power(name)
+    kept = faults.random.randint(0, faults.simulation.disks[name].store.unsynced)
+    faults.simulation.cut_power(name, kept=kept)
     return Started(name, (name, "losing"), faults.span(500, 6_000), lambda: faults.up(name))
 
 

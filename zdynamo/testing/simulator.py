@@ -122,10 +122,13 @@ class Simulation:
         node.disk.store.sync()
         self.kill(name)
 
-    def cut_power(self, name: str) -> None:
-        """What was not fsynced is gone, and the node's next process is in another boot of the machine."""
+    def cut_power(self, name: str, *, kept: int = 0) -> None:
+        """What was not fsynced is gone, and the node's next process is in another boot of the machine.
+
+        `kept`: commits since the last fsync that had reached the disk all the same.
+        """
         self._power_off(name)
-        self.disks[name].store.cut_power()
+        self.disks[name].store.cut_power(kept)
         self.disks[name].machine_boot = f"boot at {self.time_ms}"
 
     def reboot(self, name: str) -> None:
