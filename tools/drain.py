@@ -26,7 +26,7 @@ from zdynamo.cli.ask import topology_of
 from zdynamo.cli.load import Load, Measured
 from zdynamo.cli.output import note, show_json, show_table
 from zdynamo.client import Client
-from zdynamo.errors import RequestError, ZdynamoError
+from zdynamo.errors import ZdynamoError
 
 DOWN_SECONDS = 15.0
 DRAIN_SECONDS = 600.0
@@ -40,8 +40,8 @@ class Drained(Struct):
 
     nodes: int
     hinted: int
-    before: float
-    after: float
+    before: float = 0.0
+    after: float = 0.0
     during: list[float] = field(default_factory=list)  # each second
     seconds: float = 0.0
     held_most: int = 0
@@ -64,21 +64,22 @@ def run(nodes: int, keys: int, folder: Path) -> Drained:
         away = cluster.children[-1]
         with foreground(cluster) as load:
             load.fill()
-            drained = Drained(nodes, keys, both(load, 5.0), 0.0)
+            drained = Drained(nodes, keys)
+            drained.before = both(load, 5.0, drained)
         cluster.kill(away)
         cluster.wait_down(away, DOWN_SECONDS)
         note(f"writing {keys:,} keys while {away.name} is away")
         with Load(
             topology_of(cluster.addresses[0], deadline_ms=5_000), keys=keys, value_bytes=100, named="held"
         ) as writer:
-            count(drained, writer.measure("put", IN_FLIGHT, requests=keys))
+            counted(writer.measure("put", IN_FLIGHT, requests=keys), drained)
         drained.held_most = held_for(cluster, away)
         drained.memory_before_mib = memory_mib(cluster)
         cluster.restart(away)
         cluster.wait_ready(READY_SECONDS)
         with foreground(cluster) as load:
             drain(cluster, away, load, drained)
-            drained.after = both(load, 5.0)
+            drained.after = both(load, 5.0, drained)
         drained.missing = missing(away, keys)
     return drained
 
@@ -87,9 +88,18 @@ def foreground(cluster: Killable) -> Load:
     return Load(topology_of(cluster.addresses[0], deadline_ms=5_000), keys=KEYS, value_bytes=100)
 
 
-def both(load: Load, seconds: float) -> float:
+def both(load: Load, seconds: float, drained: Drained) -> float:
     """Half of the time puts, half gets."""
-    return statistics.mean(load.measure(op, IN_FLIGHT, seconds=seconds / 2).ops_s for op in ("put", "get"))
+    return statistics.mean(
+        counted(load.measure(op, IN_FLIGHT, seconds=seconds / 2), drained).ops_s for op in ("put", "get")
+    )
+
+
+def counted(measured: Measured, drained: Drained) -> Measured:
+    """Its errors are remembered."""
+    for kind, errors in measured.errors.items():
+        drained.errors[kind] = drained.errors.get(kind, 0) + errors
+    return measured
 
 
 def drain(cluster: Killable, away: Child, load: Load, drained: Drained) -> None:
@@ -98,7 +108,7 @@ def drain(cluster: Killable, away: Child, load: Load, drained: Drained) -> None:
         if time.monotonic() - began > DRAIN_SECONDS:
             drained.errors["not drained in time"] = 1
             break
-        drained.during.append(both(load, 1.0))
+        drained.during.append(both(load, 1.0, drained))
         drained.memory_most_mib = max(drained.memory_most_mib, memory_mib(cluster))
     drained.seconds = time.monotonic() - began
 
@@ -134,11 +144,6 @@ def missing(away: Child, keys: int) -> int:
     return lacking
 
 
-def count(drained: Drained, measured: Measured) -> None:
-    for kind, errors in measured.errors.items():
-        drained.errors[kind] = drained.errors.get(kind, 0) + errors
-
-
 def show(drained: Drained) -> None:
     rows = [
         ("keys written while it was away", f"{drained.hinted:,}"),
@@ -168,7 +173,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="zdynamo-drain-") as folder:
         try:
             drained = run(given.nodes, given.keys, Path(folder))
-        except (ZdynamoError, RequestError) as error:
+        except ZdynamoError as error:
             note(f"no result: {error}")
             return 1
     if given.json:

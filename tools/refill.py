@@ -4,8 +4,8 @@
 Three nodes with RocksDB hold all keys. Puts and gets are measured, as many in flight as given, in turns of a second.
 One node is killed (-9), its data folder is removed, it is started again, and the same load is measured until the node
 says that it has got back all its partitions. Then nobody writes, and it is waited until all hash trees are equal. At
-last the nodes are stopped and their stores are compared, byte by byte. Exit 1 if they differ, or if the foreground kept
-less than 70% of its throughput.
+last the nodes are stopped and their stores are compared, byte by byte. Exit 1 if they differ, if the node did not get
+back everything in ten minutes, if a request failed, or if the foreground kept less than 70% of its throughput.
 
     tools/refill.py                        100,000 keys of 100 bytes, 16 requests in flight
     tools/refill.py --keys 10000 --json
@@ -29,7 +29,7 @@ from zdynamo.cli.load import Load
 from zdynamo.cli.output import note, show_json, show_table
 from zdynamo.core.dots import BIRTH_BYTES
 from zdynamo.core.store import OWN_KEYS
-from zdynamo.errors import RequestError
+from zdynamo.errors import RequestError, ZdynamoError
 from zdynamo.messages import DescribeNode, NodeDescription, Repair, RepairProgress
 from zdynamo.storage.rocksdb import RocksStore
 
@@ -81,7 +81,11 @@ def main() -> int:
         keys=chosen.keys, value_bytes=chosen.value_bytes, in_flight=chosen.in_flight, seconds=chosen.seconds
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="zdynamo-refill-") as folder:
-        verdict = run(plan, Path(folder))
+        try:
+            verdict = run(plan, Path(folder))
+        except ZdynamoError as error:
+            note(f"no verdict: {error}")
+            return 1
     if chosen.json:
         show_json(to_builtins(verdict))
     else:
@@ -98,16 +102,17 @@ def run(plan: Plan, folder: Path) -> Verdict:
         topology = topology_of(cluster.addresses[0], ASK_MS)
         with Load(topology, keys=plan.keys, value_bytes=plan.value_bytes) as load:
             load.measure("put", 64, requests=plan.keys)
-            verdict.before_ops_s, verdict.before_p99_ms = _measured(load, plan, _turns(plan.seconds))
+            verdict.before_ops_s, verdict.before_p99_ms = _measured(load, plan, _turns(plan.seconds), verdict)
             cluster.kill(victim)
             shutil.rmtree(victim.data)
             cluster.wait_down(victim, DOWN_SECONDS)
             cluster.restart(victim)
             began = time.monotonic()
             cluster.wait_ready(READY_SECONDS)
-            verdict.during_ops_s, verdict.during_p99_ms = _measured(load, plan, _until_settled(victim))
+            turns = _until_settled(victim, verdict)
+            verdict.during_ops_s, verdict.during_p99_ms = _measured(load, plan, turns, verdict)
             verdict.refilled_s = time.monotonic() - began
-            verdict.after_ops_s, _ = _measured(load, plan, _turns(plan.seconds))
+            verdict.after_ops_s, _ = _measured(load, plan, _turns(plan.seconds), verdict)
         began = time.monotonic()
         wait_until(lambda: all(_is_like_the_others(child) for child in cluster.children), ALL_SECONDS)
         verdict.equal_s = time.monotonic() - began
@@ -121,16 +126,19 @@ def _turns(seconds: float) -> Iterator[None]:
         yield
 
 
-def _until_settled(child: Child) -> Iterator[None]:
+def _until_settled(child: Child, verdict: Verdict) -> Iterator[None]:
     give_up = time.monotonic() + ALL_SECONDS
     while time.monotonic() < give_up:
         yield
         if _unsettled(child) == 0:
             return
+    verdict.problems.append(f"{child.name} has not got back everything after {ALL_SECONDS:.0f} s")
 
 
-def _measured(load: Load, plan: Plan, turns: Iterator[None]) -> tuple[dict[str, float], dict[str, float]]:
-    """Operations a second, and the worst p99, of each operation."""
+def _measured(
+    load: Load, plan: Plan, turns: Iterator[None], verdict: Verdict
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Operations a second, and the worst p99, of each operation. What fails is a problem."""
     rates: dict[str, list[float]] = {op: [] for op in OPERATIONS}
     slowest: dict[str, float] = dict.fromkeys(OPERATIONS, 0.0)
     for _ in turns:
@@ -138,6 +146,7 @@ def _measured(load: Load, plan: Plan, turns: Iterator[None]) -> tuple[dict[str, 
             measured = load.measure(op, plan.in_flight, seconds=TURN_SECONDS)
             rates[op].append(measured.ops_s)
             slowest[op] = max(slowest[op], measured.p99_ms)
+            verdict.problems += [f"{count:,} {op}s failed: {kind}" for kind, count in measured.errors.items()]
     return {op: statistics.mean(found or [0.0]) for op, found in rates.items()}, slowest
 
 

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import bookkeeping
 import detection
+import drain
 import pytest
+import refill
 from flood_garbage import Garbage
 from flood_overload import OverloadPlan, overload
 from killable import Child, Killable
+
+from zdynamo.cli.load import Measured
 
 
 @pytest.fixture
@@ -64,6 +68,29 @@ def test_only_the_dead_may_be_called_down(tmp_path: Path) -> None:
         "2026-01-01T00:00:12Z a: member.down c", "2026-01-01T00:00:14Z a: member.unreachable b",
     ]  # fmt: skip
     assert (verdict.stalls, verdict.suspicions) == (1, 0)
+
+
+def test_what_was_missed_is_handed_over_under_load(tmp_path: Path) -> None:
+    drained = drain.run(3, 1_000, tmp_path)
+
+    assert (drained.errors, drained.missing) == ({}, 0)
+    assert drained.held_most >= 1_000
+
+
+def test_a_lost_disk_is_refilled_under_load_byte_by_byte(tmp_path: Path) -> None:
+    verdict = refill.run(refill.Plan(keys=1_000, seconds=2.0), tmp_path)
+
+    assert [problem for problem in verdict.problems if "throughput" not in problem] == []
+    assert len(set(verdict.records.values())) == 1 and min(verdict.records.values()) > 1_000
+
+
+def test_of_a_tool_a_request_of_the_foreground_that_failed_is_told() -> None:
+    drained = drain.Drained(3, 1)
+
+    for _ in range(2):
+        drain.counted(Measured("put", 1, 0.0, 0.0, 0.0, 1, {"no answer": 3}), drained)
+
+    assert drained.errors == {"no answer": 6}
 
 
 def test_the_cost_of_bookkeeping_is_measured() -> None:
