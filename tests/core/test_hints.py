@@ -91,18 +91,19 @@ def test_there_is_room_for_so_many_records_for_each_target() -> None:
     for number in range(2):
         hints.add("b", key(number), 100)
 
-    assert not hints.has_room("b")
-    assert hints.has_room("c")
+    assert not hints.has_room("b", key(2))
+    assert hints.has_room("b", key(1))
+    assert hints.has_room("c", key(2))
 
 
 def test_there_is_room_for_so_many_bytes_and_the_last_may_go_over() -> None:
     hints = index(bytes_max=150)
     rooms = []
     for number in range(2):
-        rooms.append(hints.has_room("b"))
+        rooms.append(hints.has_room("b", key(number)))
         hints.add("b", key(number), 100)
 
-    assert (rooms, hints.has_room("b")) == ([True, True], False)
+    assert (rooms, hints.has_room("b", key(2))) == ([True, True], False)
 
 
 def test_what_was_kept_is_counted_again_after_a_restart() -> None:

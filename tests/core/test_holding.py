@@ -111,6 +111,17 @@ def test_a_fallback_that_holds_as_much_as_it_may_refuses_more() -> None:
     assert held(node) == {OWNERS[1]: Held(1, SIZE)}
 
 
+def test_a_fallback_that_is_full_takes_what_is_newer_of_what_it_holds() -> None:
+    """Or the older one would come home, and be read, after the newer one was acknowledged."""
+    node = fallback(hint_count_max=1)
+    told_to_hold(node, OWNERS[1])
+
+    answered = node.hears(OWNERS[0], HoldReplica(2, 1000, (), 0, KEY, RECREATED, (OWNERS[1],)))
+
+    assert sent(answered, ReplicaStored) == [(OWNERS[0], ReplicaStored(2))]
+    assert node.node._state.replica.fetch(KEY) == RECREATED
+
+
 def test_hint_and_copy_go_when_the_target_has_it() -> None:
     node = fallback()
     told_to_hold(node, OWNERS[1])

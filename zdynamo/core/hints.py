@@ -40,10 +40,12 @@ class Hints:
             target = key[len(KEY) + 1 : len(KEY) + 1 + key[len(KEY)]].decode()
             self._count(target, 1, int.from_bytes(size, "big"))
 
-    def has_room(self, target: NodeId) -> bool:
-        """For one more record; the last may go over the limit."""
+    def has_room(self, target: NodeId, key: bytes) -> bool:
+        """For one more record; the last may go over the limit. For a newer one of what is held there always is."""
         held = self.held.get(target) or Held()
-        return held.count < self._count_max and held.bytes < self._bytes_max
+        if held.count < self._count_max and held.bytes < self._bytes_max:
+            return True
+        return self._store.get(_entry(target, key)) is not None
 
     def add(self, target: NodeId, key: bytes, size: int) -> None:
         """Stage an entry for a storage key, or its new size."""

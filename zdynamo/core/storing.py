@@ -35,7 +35,8 @@ class Storing:
         if not is_storage_key(message.key, placement.partitions):
             return [Send(sender, ReplicaRefused(message.request, "malformed"))]
         owners, hints = placement.owners_of(message.key), self._state.hints
-        targets = [node for node in message.targets if node in owners and node != placement.me and hints.has_room(node)]
+        others = [node for node in message.targets if node in owners and node != placement.me]
+        targets = [node for node in others if hints.has_room(node, message.key)]
         if not targets and placement.me not in owners:
             self._state.counters["hints.refused"] += 1
             return [Send(sender, ReplicaRefused(message.request, "limit"))]

@@ -228,7 +228,7 @@ class Writes:
         """Some of the owners, and others for the rest."""
         chosen = takers(operation.key, placement, self._state, self._pending.bytes_to)
         needed, primary, owning = operation.needed, min(operation.primary, len(owners)), placement.me in owners
-        if not owning and not any(self._hints.has_room(target) for target in chosen.mine):
+        if not owning and not any(self._hints.has_room(target, operation.key) for target in chosen.mine):
             names = placement.names(chosen.mine)
             return Refused(operation.request, f"this node holds as much as it may for {names}", retry=True)
         reached, by_owners = 1 + len(chosen.owners) + len(chosen.hold), owning + len(chosen.owners)
@@ -311,7 +311,7 @@ class Writes:
 
     def _keep_hint(self, target: NodeId, operation: Write) -> None:
         """For later, beside the copy here; it is not an acknowledgement."""
-        if self._hints.has_room(target):
+        if self._hints.has_room(target, operation.key):
             self._hints.add(target, operation.key, operation.size)
         else:
             self._counters["hints.refused"] += 1
