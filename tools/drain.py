@@ -75,10 +75,10 @@ def run(nodes: int, keys: int, folder: Path) -> Drained:
             counted(writer.measure("put", IN_FLIGHT, requests=keys), drained)
         drained.held_most = held_for(cluster, away)
         drained.memory_before_mib = memory_mib(cluster)
-        cluster.restart(away)
-        cluster.wait_ready(READY_SECONDS)
         with foreground(cluster) as load:
+            cluster.restart(away)  # what is held is on its way as soon as it is seen
             drain(cluster, away, load, drained)
+            cluster.wait_ready(READY_SECONDS)
             drained.after = both(load, 5.0, drained)
         drained.missing = missing(away, keys)
     return drained

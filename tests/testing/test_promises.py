@@ -189,8 +189,14 @@ def test_a_read_after_a_delete_may_show_nothing() -> None:
     assert broken(put("a", 0, 5), delete(30, 35), get("", 20, 25)) == [STALE]
 
 
+def test_no_read_finds_nothing_where_a_strict_write_was_acknowledged() -> None:
+    assert broken(put("a", 0, 5), get("", 10, 15, strict=False)) == [STALE]
+    assert broken(put("a", 0, 5), delete(6, 9), get("", 10, 15, strict=False)) == []
+
+
 def test_reads_and_writes_that_are_not_strict_may_miss_each_other() -> None:
-    assert broken(put("a", 0, 5), get("", 10, 15, strict=False)) == []
+    assert broken(put("a", 0, 5, ""), put("b", 6, 9, "a"), get("a", 10, 15, strict=False)) == []
+    assert broken(put("a", 0, 5, strict=False), get("", 10, 15, strict=False)) == []
     assert broken(put("a", 0, 5, strict=False), get("", 10, 15)) == []
 
 

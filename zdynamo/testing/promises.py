@@ -118,12 +118,15 @@ def no_needless_siblings(
 
 
 def regular_reads(history: History, key: Key, operations: list[Operation], writes: WritesOfKey) -> Iterator[Broken]:
-    """A strict read shows what strict writes were acknowledged before it, or what is concurrent with it or later."""
+    """A strict read shows what strict writes were acknowledged before it, or what is concurrent with it or later.
+
+    So does every read that finds nothing: *absent* needs R owners that know. An ordinary one may be stale otherwise.
+    """
     if key[0] in history.lww:
         return
     acknowledged = writes.bits(put.value for put in writes.puts if put.outcome == "ok" and put.strict)
     for read in operations:
-        if read.kind != "get" or read.outcome != "ok" or not read.strict:
+        if read.kind != "get" or read.outcome != "ok" or (read.siblings and not read.strict):
             continue
         there = writes.bits(read.siblings) | writes.expired(read.end_ms, history.clocks_off_ms)
         for put in writes.named(acknowledged & ~writes.accounted(there, read.end_ms)):

@@ -157,7 +157,7 @@ class Run:
             ended_ms=self.simulation.time_ms,
             final=audits.final_values(self.simulation, {operation.place for operation in self.workload.operations}),
             lww=frozenset({LATEST}),
-            clocks_off_ms=4_000_000 if "jump" in self.plan.faults else 1_000,
+            clocks_off_ms=4_000_000 if any(fault.name == "jump" for fault in self.faults.log) else 1_000,
         )
 
     def _until(self, wanted: list[Audit], at_most_ms: int) -> bool:
