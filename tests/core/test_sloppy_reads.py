@@ -158,6 +158,16 @@ def test_fallbacks_without_the_key_do_not_make_it_absent() -> None:
     assert [answers(each) for each in effects] == [[], [QuorumNotMet(request_id(1), 2, 1, reason)]]
 
 
+def test_fallbacks_without_the_key_do_not_make_it_absent_beside_a_tombstone_either() -> None:
+    """What was written since may be with owners that are away."""
+    tombstone = record_of(b"", 2, tombstone=True)
+    node = Reading(down=2, has=tombstone)
+
+    told = [kinds(node.told(fallback, settled=False)) for fallback in node.fallbacks]
+
+    assert told == [[], [QuorumNotMet]]
+
+
 def test_r_owners_without_the_key_make_it_absent_whatever_fallbacks_do_not_know() -> None:
     node = Reading(down=1, has=b"")
 
@@ -318,7 +328,7 @@ def test_a_delete_with_a_context_needs_no_owner() -> None:
     (deleted,) = answers(node.asked(Delete(request_id(2), "", 1000, "default", node.name, context=done.context)))
 
     assert isinstance(deleted, Done)
-    assert kinds(node.asked(Get(request_id(3), "", 1000, "default", node.name, r=1))) == [Absent]
+    assert kinds(node.asked(Get(request_id(3), "", 1000, "default", node.name, r=1))) == [QuorumNotMet]
 
 
 # What a peer is told

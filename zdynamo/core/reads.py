@@ -2,7 +2,7 @@
 
 *Absent* needs R owners that are settled for the partition. Who is not settled may have lost the last write, and who
 stands in for an owner may never have had it. Where they have nothing they do not know: that counts beside an answer
-that found the key, once no owner is waited for that may know, and never when owners that know are demanded. Who is more
+that shows a value, once no owner is waited for that may know, and never when owners that know are demanded. Who is more
 than one reaping round behind another has an old copy: it may hold what is gone for good, and counts as missing.
 
 A read stays after its answer until all that were asked have been heard, or for a short while. Then whoever holds less
@@ -23,6 +23,7 @@ from zdynamo.core.repairs import Repairs
 from zdynamo.core.standins import next_fallback, readers
 from zdynamo.core.state import State
 from zdynamo.core.tally import Quorum, Tally
+from zdynamo.core.tombstones import is_dead
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
     Absent,
@@ -68,6 +69,7 @@ class Read:
     first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
     unsettled = 0  # of the answers, by fallbacks, and owners that may have lost something
     ignorant = 0  # of those, the ones without the key
+    dead = True  # they show nothing; only kept while some are unsettled
     patient = True  # owners are still within their timeout
     held = 0  # bytes of the records in them
     record = EMPTY  # of all answers together
@@ -98,7 +100,7 @@ class Read:
     @property
     def got(self) -> int:
         if self.unsettled:
-            if self.strict or self.record is EMPTY:
+            if self.strict or self.dead:
                 return len(self.answers) - self.unsettled
             if self.ignorant and self.patient and not self.tally.waiting.issubset(self.standing):
                 return len(self.answers) - self.ignorant
@@ -217,6 +219,8 @@ class Reads:
                 operation.ignorant += not message.record
         elif not self._take(replica, message, operation):
             return self.missed(replica, operation, placement, now)
+        if operation.unsettled:
+            operation.dead = is_dead(operation.record, self._clock.wall_ms(now))
         if operation.answered:
             return [] if waiting else self._finish(operation, now)
         if operation.got >= operation.needed:
