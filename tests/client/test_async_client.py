@@ -169,7 +169,7 @@ def test_a_cancelled_call_is_forgotten_and_the_others_go_on(cluster):
 
             assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 3
             assert not await client.get("e")
-            assert client._io._core.in_flight == len(client._io._pending) == 0
+            assert client._io._rounds.core.in_flight == len(client._io._rounds._pending) == 0
 
     with ScriptedNode(cluster) as node:
         asyncio.run(main(node))

@@ -264,14 +264,14 @@ class AsyncClient(BaseClient):
 
     async def _ask(self, request: ClientRequest, deadline_ms: int | None, only_at: str = "") -> Outcome:
         within_ms, io, sink = self._within_ms(deadline_ms), self._running(), ForLoop(self._door(), as_it_is)
-        outcome: Outcome = await _awaited(io, io.submit(request, within_ms, sink, only_at), sink)
+        outcome: Outcome = await awaited(io, io.submit(request, within_ms, sink, only_at), sink)
         return outcome
 
     async def _ask_many(self, many: Many[K], deadline_ms: int | None) -> list[Outcome]:
         within_ms, io, sink = self._within_ms(deadline_ms), self._running(), ForLoop(self._door(), as_it_is)
         if not many.requests:
             return []
-        outcomes: list[Outcome] = await _awaited(io, io.submit_many(many.requests, within_ms, sink), sink)
+        outcomes: list[Outcome] = await awaited(io, io.submit_many(many.requests, within_ms, sink), sink)
         return outcomes
 
     def _submit(self, request: ClientRequest, deadline_ms: int | None, read: Read) -> "asyncio.Future[Any]":
@@ -327,7 +327,8 @@ class AsyncKeys(AsyncIterator[bytes]):
         return self._listing.cursor
 
 
-async def _awaited(io: Driver, submitted: Any, sink: ForLoop) -> Any:
+async def awaited(io: Driver, submitted: Any, sink: ForLoop) -> Any:
+    """What comes of it; if nobody waits for that any more, the driver is told."""
     try:
         return await sink.future
     except asyncio.CancelledError:

@@ -39,6 +39,14 @@ class Driver(Protocol):
         """Nobody waits any more for what `submit` or `submit_many` has returned."""
 
 
+class OwnedDriver(Driver, Protocol):
+    """One that its client makes and closes."""
+
+    pid: int  # the process that it belongs to
+
+    def close(self) -> None: ...
+
+
 class BaseClient:
     """A connection to a cluster. Nothing is connected before the first call."""
 
@@ -66,7 +74,7 @@ class BaseClient:
         self._chance = random.random  # of 0 to below 1: how long an update waits before it tries again
         self._made_in = os.getpid()
         self._closed = False
-        self._io: IoThread | None = None
+        self._io: OwnedDriver | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
 
     def _within_ms(self, deadline_ms: int | None) -> int:
@@ -82,13 +90,12 @@ class BaseClient:
                 io = self._io
                 if io is None or io.pid != os.getpid():
                     io = self._io = self._open()
+                    self._finalizer = weakref.finalize(self, io.close)  # for clients that are dropped, and at exit
         return io
 
-    def _open(self) -> IoThread:
+    def _open(self) -> OwnedDriver:
         context = self._context if self._made_in == os.getpid() else None
-        io = IoThread(self._addresses, cluster=self._cluster, context=context)
-        self._finalizer = weakref.finalize(self, io.close)  # for clients that are dropped, and at exit
-        return io
+        return IoThread(self._addresses, cluster=self._cluster, context=context)
 
     def _shut(self) -> None:
         self._closed = True

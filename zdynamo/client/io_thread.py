@@ -5,59 +5,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zmq
-from msgspec import Struct
 
 from zdynamo.client.bell import Bell
-from zdynamo.client.core import ClientCore
-from zdynamo.client.events import (
-    Complete,
-    Connect,
-    Disconnect,
-    Effect,
-    Event,
-    Send,
-    Submitted,
-    SubmittedMany,
-    Tick,
-    Withdrawn,
-)
-from zdynamo.client.sinks import Batch, Sink
+from zdynamo.client.events import Tick
+from zdynamo.client.rounds import Entry, Given, One, Rounds, Several
+from zdynamo.client.sinks import Sink
 from zdynamo.client.sockets import Sockets
 from zdynamo.errors import RequestError
 from zdynamo.messages import ClientRequest, Topology
 
-if TYPE_CHECKING:
-    from zdynamo.client.doors import Door
-
 JOIN_S = 2.0  # the thread only has to close its sockets
-
-
-class One(Struct, eq=False):
-    """A request of a caller; `number` is set when the thread has taken it in."""
-
-    request: ClientRequest
-    deadline_ms: int
-    only_at: str
-    sink: Sink
-    number: int = 0
-
-
-class Several(Struct, eq=False):
-    """Requests of one caller, at least one. Their calls are numbered on from `number`."""
-
-    requests: list[ClientRequest]
-    deadline_ms: int
-    sink: Sink  # of the list of their outcomes
-    number: int = 0
-
-
-class Given(Struct):
-    """Nobody waits for it any more."""
-
-    up: One | Several
 
 
 class IoThread:
@@ -65,13 +25,10 @@ class IoThread:
 
     def __init__(self, addresses: Sequence[str], *, cluster: str, context: "zmq.Context[Any] | None") -> None:
         self.pid = os.getpid()
-        self._core = ClientCore(addresses, client=os.urandom(8), cluster=cluster)
+        self._rounds = Rounds(addresses, client=os.urandom(8), cluster=cluster)
         self._context = context
         self._bell = Bell()
-        self._number = 1  # of the next call
-        self._inbox: deque[One | Several | Given] = deque()
-        self._pending: dict[int, Sink] = {}
-        self._completed: list[Complete] = []
+        self._inbox: deque[Entry] = deque()
         self._closing = False
         self._ended: BaseException | None = None  # set before the last look at the inbox
         self._thread = threading.Thread(target=self._run, name="zdynamo-client", daemon=True)
@@ -80,7 +37,7 @@ class IoThread:
     @property
     def topology(self) -> Topology | None:
         """The cluster as last told by a node; from any thread: it is never changed, only replaced."""
-        return self._core.topology
+        return self._rounds.core.topology
 
     def submit(self, request: ClientRequest, deadline_ms: int, sink: Sink, only_at: str = "") -> One:
         """From any thread. The sink fails if the thread dies or is closed."""
@@ -107,7 +64,7 @@ class IoThread:
         if threading.current_thread() is not self._thread:
             self._thread.join(JOIN_S)
 
-    def _put(self, entry: One | Several | Given) -> None:
+    def _put(self, entry: Entry) -> None:
         self._inbox.append(entry)
         self._bell.ring()
         if self._ended is not None:
@@ -127,66 +84,20 @@ class IoThread:
             ended = error
         self._ended = ended
         self._bell.close()
-        for sink in self._pending.values():
-            sink.fail(ended)
+        self._rounds.fail(ended)
         self._fail_inbox(ended)
 
     def _serve(self, sockets: Sockets) -> None:
         """Wait, step all that happened, send what follows: one frame a node and round. Then wake who waits."""
         while not self._closing:
-            due_ms = self._core.next_due_ms
-            events = sockets.wait(None if due_ms is None else max(0, due_ms - _now_ms()))
-            self._take(events)
-            now_ms = _now_ms()
-            if due_ms is not None and due_ms <= now_ms:
+            due_ms = self._rounds.core.next_due_ms
+            events = sockets.wait(None if due_ms is None else max(0, due_ms - now_ms()))
+            events += self._rounds.take(self._inbox.popleft() for _ in range(len(self._inbox)))
+            now = now_ms()
+            if due_ms is not None and due_ms <= now:
                 events.append(Tick())
-            for event in events:
-                for effect in self._core.step(event, now_ms):
-                    self._carry_out(effect, sockets)
-            sockets.flush()
-            self._hand_over()
-
-    def _take(self, events: list[Event]) -> None:
-        for _ in range(len(self._inbox)):
-            entry = self._inbox.popleft()
-            if isinstance(entry, One):
-                entry.number = self._number
-                self._number += 1
-                self._pending[entry.number] = entry.sink
-                events.append(Submitted(entry.number, entry.request, entry.deadline_ms, entry.only_at))
-            elif isinstance(entry, Several):
-                entry.number, count = self._number, len(entry.requests)
-                self._number += count
-                self._pending.update(
-                    dict.fromkeys(range(entry.number, self._number), Batch(entry.number, count, entry.sink))
-                )
-                events.append(SubmittedMany(entry.number, entry.requests, entry.deadline_ms))
-            else:
-                count = len(entry.up.requests) if isinstance(entry.up, Several) else 1
-                for number in range(entry.up.number, entry.up.number + count):
-                    self._pending.pop(number, None)
-                events.append(Withdrawn(entry.up.number, count))
-
-    def _carry_out(self, effect: Effect, sockets: Sockets) -> None:
-        if isinstance(effect, Send):
-            sockets.send(effect.address, effect.message)
-        elif isinstance(effect, Complete):
-            self._completed.append(effect)
-        elif isinstance(effect, Connect):
-            sockets.connect(effect.address)
-        elif isinstance(effect, Disconnect):
-            sockets.disconnect(effect.address)
-
-    def _hand_over(self) -> None:
-        doors: set[Door] = set()
-        completed, self._completed = self._completed, []
-        for complete in completed:
-            sink = self._pending.pop(complete.call, None)
-            door = sink.take(complete.call, complete.outcome) if sink else None  # none: it was withdrawn meanwhile
-            if door is not None:
-                doors.add(door)
-        for door in doors:
-            door.ring()
+            self._rounds.step(events, now, sockets)
+            self._rounds.hand_over()
 
     def _fail_inbox(self, ended: BaseException) -> None:
         while True:
@@ -198,5 +109,5 @@ class IoThread:
                 entry.sink.fail(ended)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
     return time.monotonic_ns() // 1_000_000

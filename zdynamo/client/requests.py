@@ -37,9 +37,37 @@ def make_put(
     if_context: bytes | None = None,
 ) -> Put:
     """Raises: ValueError for conditions that do not go together."""
+    content_type, stored = encode_value(value)
+    return make_stored_put(
+        key,
+        stored,
+        content_type,
+        bucket,
+        context=context,
+        w=w,
+        pw=pw,
+        ttl_ms=ttl_ms,
+        if_absent=if_absent,
+        if_context=if_context,
+    )
+
+
+def make_stored_put(
+    key: str | bytes,
+    stored: bytes,
+    content_type: str,
+    bucket: str,
+    *,
+    context: bytes | None = None,
+    w: int | None = None,
+    pw: int | None = None,
+    ttl_ms: int | None = None,
+    if_absent: bool = False,
+    if_context: bytes | None = None,
+) -> Put:
+    """Of bytes that are to be stored as they are. Raises: ValueError for conditions that do not go together."""
     named, copies, strict = check_key(key), check_copies("w", w), check_copies("pw", pw)
     lives_ms = BY_BUCKET if ttl_ms is None else check_ttl(ttl_ms)
-    content_type, stored = encode_value(value)
     seen = check_context(context)
     condition: Literal["", "absent", "unchanged"] = ""
     if if_absent or if_context is not None:

@@ -31,6 +31,8 @@ CONNECT_TIMEOUT_MS = 1_000
 HEARTBEAT_MS = 1_000  # by ZeroMQ, so that a machine that vanished is noticed
 HEARTBEAT_TIMEOUT_MS = 3_000
 
+Watch = Callable[["zmq.Socket[bytes]"], None]
+
 COMING = zmq.EVENT_HANDSHAKE_SUCCEEDED
 GOING = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
 
@@ -119,15 +121,26 @@ class Connection:
 class Sockets:
     """All connections of one client. Made, used and closed by one thread."""
 
-    def __init__(self, context: "zmq.Context[Any]", bell: Bell) -> None:
+    def __init__(
+        self,
+        context: "zmq.Context[Any]",
+        bell: Bell | None = None,
+        *,
+        opened: Watch | None = None,
+        closing: Watch | None = None,
+    ) -> None:
+        """`bell`: ends `wait` as well; `opened`, `closing`: told of each socket, by who does not wait here."""
         self._context = context
         self._bell = bell
+        self._opened = opened
+        self._closing = closing
         self._connections: dict[str, Connection] = {}
         self._by_socket: dict[Any, Callable[[], Iterator[Event]]] = {}
         self._full: dict[str, Connection] = {}  # connections with something to go out
         self._news: list[Event] = []
         self._poller = zmq.Poller()
-        self._poller.register(bell.fd, zmq.POLLIN)
+        if bell is not None:
+            self._poller.register(bell.fd, zmq.POLLIN)
 
     def __enter__(self) -> "Sockets":
         return self
@@ -135,6 +148,9 @@ class Sockets:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         for address in list(self._connections):
             self.disconnect(address)
 
@@ -153,9 +169,11 @@ class Sockets:
         connection = self._connections.pop(address, None)
         if connection is None:
             return
-        for socket in (connection.socket, connection.monitor):
+        for socket in filter(None, (connection.socket, connection.monitor)):
             if self._by_socket.pop(socket, None):
                 self._poller.unregister(socket)
+                if self._closing is not None:
+                    self._closing(socket)
         self._full.pop(address, None)
         connection.close()
 
@@ -179,7 +197,7 @@ class Sockets:
         """What has happened; waits for something, or the bell."""
         events, self._news = self._news, []
         for socket, _ in self._poller.poll(0 if events else timeout_ms):
-            if socket == self._bell.fd:
+            if self._bell is not None and socket == self._bell.fd:
                 self._bell.silence()
             else:
                 events.extend(self._by_socket[socket]())
@@ -188,6 +206,8 @@ class Sockets:
     def _watch(self, socket: "zmq.Socket[bytes]", read: Callable[[], Iterator[Event]]) -> None:
         self._by_socket[socket] = read
         self._poller.register(socket, zmq.POLLIN)
+        if self._opened is not None:
+            self._opened(socket)
 
 
 def cut(messages: list[ClientRequest]) -> Iterator[list[ClientRequest]]:
