@@ -17,6 +17,7 @@ ALLOWED = {  # layer -> the layers it may import, besides itself
     "codec": {"messages", "errors"},
     "config": set(),
     "loading": {"errors", "config", "merging"},
+    "plain": set(),
     "merging": {"errors"},
     "merges": {"merging"},
     "core": BOTTOM,
@@ -26,7 +27,10 @@ ALLOWED = {  # layer -> the layers it may import, besides itself
     "client": BOTTOM | {"codec", "merging"},
     "fixtures": BOTTOM | {"core", "storage", "codec", "config", "threads", "client", "testing", "loading"},
     "pytest_plugin": {"errors", "fixtures"},
-    "cli": BOTTOM | {"core", "storage", "codec", "config", "threads", "client", "testing", "loading", "merging"},
+    "http": BOTTOM | {"codec", "config", "client", "plain"},
+    "cli": BOTTOM
+    | {"core", "storage", "codec", "config", "threads", "client", "testing", "loading", "merging"}
+    | {"http", "plain"},
     "__main__": {"cli"},
     "__init__": {"client", "errors", "merging"},
 }

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from zdynamo.cli.output import counted, decode_context, encode_context, one_line, plain, show_table
+from zdynamo.cli.output import counted, one_line, show_table
+from zdynamo.plain import decode_context, encode_context, plain
 
 
 @pytest.mark.parametrize(

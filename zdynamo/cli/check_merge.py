@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zdynamo.cli.options import JsonOption, parse_json
-from zdynamo.cli.output import FAILED, note, plain, show_json, show_table
+from zdynamo.cli.output import FAILED, note, show_json, show_table
 from zdynamo.errors import MergeFunctionError
+from zdynamo.plain import plain
 
 if TYPE_CHECKING:
     from zdynamo.cli.merge_laws import Report

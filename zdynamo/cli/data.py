@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from zdynamo.cli.options import DEFAULT_NODE, BucketOption, JsonOption, NodeOption, TimeoutOption, connect, parse_json
-from zdynamo.cli.output import FAILED, NOT_FOUND, decode_context, encode_context, note, plain, show_json, show_value
+from zdynamo.cli.output import FAILED, NOT_FOUND, note, show_json, show_value
+from zdynamo.plain import decode_context, encode_context, plain
 
 DEFAULT_BUCKET = "default"
 DEFAULT_TIMEOUT_MS = 5000

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from zdynamo.cli.data import DEFAULT_BUCKET, DEFAULT_TIMEOUT_MS, KeyArgument
 from zdynamo.cli.options import DEFAULT_NODE, BucketOption, JsonOption, NodeOption, TimeoutOption, connect
-from zdynamo.cli.output import note, plain, show_json, show_table
+from zdynamo.cli.output import note, show_json, show_table
+from zdynamo.plain import plain
 
 if TYPE_CHECKING:
     from zdynamo.messages import Dot, Explained, ReplicaState, SiblingState, Topology

@@ -9,7 +9,8 @@ import typer
 
 from zdynamo.cli.data import DEFAULT_BUCKET, DEFAULT_TIMEOUT_MS, R
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
-from zdynamo.cli.output import counted, note, plain
+from zdynamo.cli.output import counted, note
+from zdynamo.plain import plain
 
 
 def keys(

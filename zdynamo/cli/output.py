@@ -1,10 +1,10 @@
 """How verbs speak: exit codes, values raw or as JSON, tables, notes."""
 
-import base64
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+
+from zdynamo.plain import text
 
 DONE = 0
 FAILED = 1  # refused or failed
@@ -51,38 +51,12 @@ def show_json(document: object) -> None:
 
 def show_value(value: object) -> None:
     """Text with a newline, bytes exactly as they are (a newline only on a terminal), other data as JSON."""
-    raw = value if isinstance(value, bytes) else _text(value).encode("utf-8", "surrogateescape") + b"\n"
+    raw = value if isinstance(value, bytes) else text(value).encode("utf-8", "surrogateescape") + b"\n"
     if isinstance(value, bytes) and sys.stdout.isatty():
         raw += b"\n"
     sys.stdout.flush()
     sys.stdout.buffer.write(raw)
     sys.stdout.buffer.flush()
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON can hold it; bytes that are not UTF-8 as `{"base64": ...}`."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(value).decode()}
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else _text(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def encode_context(context: bytes) -> str:
-    """A causal context as one word without padding."""
-    return base64.urlsafe_b64encode(context).decode().rstrip("=")
-
-
-def decode_context(text: str) -> bytes:
-    """Raises: ValueError if it is no context."""
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
@@ -103,7 +77,3 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: 
     with console.capture() as capture:
         console.print(table)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(plain(value))

@@ -11,7 +11,8 @@ import typer
 from typer import Option
 
 from zdynamo.cli.options import JsonOption
-from zdynamo.cli.output import FAILED, counted, note, plain, show_json, show_table
+from zdynamo.cli.output import FAILED, counted, note, show_json, show_table
+from zdynamo.plain import plain
 
 if TYPE_CHECKING:
     from zdynamo.testing.runs import Plan, Result
