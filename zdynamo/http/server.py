@@ -1,0 +1,93 @@
+"""Serving: uvicorn on an inherited socket, from start to the end of standard input or SIGTERM."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from zdynamo.client.io_loop import LoopClient
+from zdynamo.http.app import application
+from zdynamo.http.connections import KEEP_ALIVE_S, Connection, close_slow
+from zdynamo.http.door import Door
+from zdynamo.http.settings import Serving
+
+FINISH_S = 1  # that requests in progress have when the process is to end
+GONE_S = 3.0  # a process whose parent is gone, and that has not ended by then, is ended hard
+GC_THRESHOLD = 50_000  # as in nodes: messages are many, short-lived, and hold no cycles
+BACKLOG = 1_024  # connections that wait to be accepted; it is what the system makes of it
+
+
+class Server(uvicorn.Server):
+    """Ends when it is told to; signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def end(self) -> None:
+        self.should_exit = True
+
+
+def serve(serving: Serving) -> None:
+    """Until the parent ends or says so."""
+    try:
+        import uvloop
+    except ImportError:  # not made for this system
+        asyncio.run(_serve(serving))
+    else:
+        uvloop.run(_serve(serving))
+
+
+async def _serve(serving: Serving) -> None:
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # what clients do wrong is answered, not logged
+    logging.getLogger("uvicorn").propagate = False
+    client = LoopClient(*serving.members)
+    server = Server(settings_of(application(Door(client, serving.served_by, serving.node))))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, server.end)
+    loop.add_signal_handler(signal.SIGINT, server.end)
+    threading.Thread(target=_end_with_stdin, args=(loop, server), name="stdin", daemon=True).start()
+    looking = asyncio.create_task(close_slow(server.server_state.connections))
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    try:
+        await server.serve(sockets=[socket.socket(fileno=serving.listen)])
+    finally:
+        looking.cancel()
+        await client.close()
+
+
+def settings_of(app: ASGIApp) -> uvicorn.Config:
+    """Without what is not used here: websockets, lifespan, access log, and headers of proxies."""
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FINISH_S,
+    )
+
+
+def _end_with_stdin(loop: asyncio.AbstractEventLoop, server: Server) -> None:
+    """The parent holds the other end; it closes however that process ends, kill -9 included."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        loop.call_soon_threadsafe(server.end)
+    threading.Event().wait(GONE_S)
+    os._exit(1)
