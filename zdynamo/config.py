@@ -39,9 +39,14 @@ class NodeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
         int, _option("The port for the streams between peers. 0: the client port + 1.", ge=0, le=65535)
     ] = 0
     gossip_port: Annotated[int, _option("The port for gossip. 0: the client port + 2.", ge=0, le=65535)] = 0
-    http_port: Annotated[
-        int, _option("The port kept for HTTP, which is not served yet. 0: the client port + 3.", ge=0, le=65535)
-    ] = 0
+    http_port: Annotated[int, _option("The port for HTTP. 0: the client port + 3.", ge=0, le=65535)] = 0
+    http: Annotated[
+        Literal["process", "off"],
+        _option(
+            "Whether HTTP is served: `process` by one beside the node, which the node starts, stops and, if it dies, "
+            "starts again; about 40 MB. It is a client like any other, so that no request over HTTP runs in the node."
+        ),
+    ] = "process"
     bind: Annotated[str, _option("The address that the node listens on. Empty: the advertised host.")] = ""
     connect_from: Annotated[
         str,

@@ -32,7 +32,7 @@ class Nodes:
         """At a place of its own among the ports; the log of a name goes on over its starts."""
         child = Child(name, self.port(place), self._folder)
         store = ["--memory"] if memory else ["--data", str(data or child.data)]
-        child.start([*store, *flags])
+        child.start(["--http=off", *store, *flags])
         self._started.append(child)
         return child
 

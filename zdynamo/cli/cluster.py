@@ -19,7 +19,7 @@ from zdynamo.errors import RequestError, ZdynamoError
 
 HOST = "127.0.0.1"
 PORTS_PER_NODE = 10  # a node uses the first of them; the rest keeps the numbers round
-PORTS_USED = 3  # for clients, peers and gossip; nothing listens on the one for HTTP yet
+PORTS_USED = 4  # for clients, peers, gossip and HTTP
 NODES_MAX = len(string.ascii_lowercase)
 POLL_SECONDS = 0.05
 IDENTITY = "membership.json"  # in the folder of a node that belongs to a cluster
@@ -37,6 +37,7 @@ class Child:
         self.name = name
         self.port = port
         self.address = f"{HOST}:{port}"
+        self.http = f"http://{HOST}:{port + 3}"
         self.data = folder / name
         self.log = folder / f"{name}.log"
         self.flags: list[str] = []  # at every start, beside those of that start
@@ -73,11 +74,14 @@ class Child:
 class LocalCluster:
     """The processes, from start to stop. Use as a context manager: leaving it stops them all."""
 
-    def __init__(self, *, nodes: int, port: int, folder: Path, memory: bool, flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, nodes: int, port: int, folder: Path, memory: bool, flags: tuple[str, ...] = (), http: bool = False
+    ) -> None:
+        """`http`: serve it as well; without, less else runs beside what is measured."""
         names = string.ascii_lowercase[:nodes]
         self.children = [Child(name, port + PORTS_PER_NODE * at, folder) for at, name in enumerate(names)]
         self._memory = memory
-        self._flags = list(flags)
+        self._flags = list(flags) if http else [*flags, "--http=off"]
         self._min_members = nodes  # who joins after the first data would own nothing
 
     def __enter__(self) -> "LocalCluster":

@@ -1,5 +1,6 @@
 """The verb `local`: a cluster of processes on this machine, until Ctrl-C."""
 
+import os
 import shutil
 import signal
 import sys
@@ -45,19 +46,21 @@ def local(
     if memory and data is not None:
         raise typer.BadParameter("--memory keeps nothing in a folder: leave out one of the two", param_hint="--data")
     from zdynamo.cli.cluster import LocalCluster, check_ports
+    from zdynamo.loading import load
 
     check_ports(nodes, port)
+    http = load(config, os.environ, {}).node.http == "process"
     folder = Path(tempfile.mkdtemp(prefix="zdynamo-")) if memory else data or DEFAULT_DATA
     flags = (f"--config={config}",) if config else ()
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin without it
         signal.signal(number, signal.default_int_handler)
     try:
-        with LocalCluster(nodes=nodes, port=port, folder=folder, memory=memory, flags=flags) as cluster:
+        with LocalCluster(nodes=nodes, port=port, folder=folder, memory=memory, flags=flags, http=http) as cluster:
             cluster.start()
             starting = "1 node is starting; its log" if nodes == 1 else f"{nodes} nodes are starting; their logs"
             note(f"{starting}: {folder}/*.log")
             cluster.wait_ready()
-            _say_ready(cluster, as_json)
+            _say_ready(cluster, as_json, http)
             _watch(cluster)
     except KeyboardInterrupt:
         note("stopped")
@@ -65,16 +68,19 @@ def local(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _say_ready(cluster: "LocalCluster", as_json: bool) -> None:
+def _say_ready(cluster: "LocalCluster", as_json: bool, http: bool) -> None:
     if as_json:
         nodes = [
             {"name": child.name, "address": child.address, "pid": child.process.pid, "log": str(child.log)}
+            | ({"http": child.http} if http else {})
             for child in cluster.children
             if child.process
         ]
         show_json({"ready": cluster.addresses, "nodes": nodes})
         return
     print(f"cluster ready: {' '.join(cluster.addresses)}", flush=True)
+    if http:
+        print(f"over HTTP: {' '.join(child.http for child in cluster.children)}", flush=True)
     if sys.stdout.isatty():
         print("in another terminal: zdynamo put greeting hello; zdynamo get greeting; Ctrl-C here stops the cluster")
 

@@ -5,10 +5,14 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
+
+if TYPE_CHECKING:
+    from zdynamo.config import Config
+    from zdynamo.threads.beside import Command
 
 PARENT_GONE_GRACE_SECONDS = 10.0  # a node that has not stopped by then is ended hard
 
@@ -19,6 +23,7 @@ SETTINGS = {  # flags that are a setting as they stand
     "peer_port": "node.peer_port",
     "gossip_port": "node.gossip_port",
     "http_port": "node.http_port",
+    "http": "node.http",
     "bind": "node.bind",
     "data": "node.data",
     "zone": "node.zone",
@@ -40,7 +45,10 @@ GossipPort = Annotated[
 ]
 HttpPort = Annotated[
     Number,
-    Option("--http-port", metavar="N", help="Kept for HTTP, which is not served yet. Default: the client port + 3."),
+    Option("--http-port", metavar="N", help="For HTTP. Default: the client port + 3."),
+]
+Http = Annotated[
+    Text, Option("--http", metavar="process|off", help="Serve HTTP, in a process beside the node. Default: process.")
 ]
 ConfigFile = Annotated[Path | None, Option("--config", metavar="FILE", help="A TOML file, see configs/zdynamo.toml.")]
 Name = Annotated[Text, Option("--name", metavar="TEXT", help="The name that people know the node by.")]
@@ -76,6 +84,7 @@ def start(
     peer_port: PeerPort = None,
     gossip_port: GossipPort = None,
     http_port: HttpPort = None,
+    http: Http = None,
     bind: Bind = None,
     seed: Seeds = None,
     data: Data = None,
@@ -111,9 +120,20 @@ def start(
     loaded = load(config, os.environ, flags)
     if stop_with_stdin:
         threading.Thread(target=_stop_at_end_of_stdin, name="stdin", daemon=True).start()
-    from zdynamo.threads.server import run_node
+    from zdynamo.threads.foreground import run_node
 
-    raise typer.Exit(run_node(loaded))
+    raise typer.Exit(run_node(loaded, _http(loaded)))
+
+
+def _http(config: "Config") -> "Command | None":
+    """How to start the process that serves HTTP. Over ipc and inproc there is none: they have no ports."""
+    if config.node.http == "off" or "://" in config.node.host:
+        return None
+    from zdynamo.http.settings import Serving, command
+    from zdynamo.threads.server import addresses_of
+
+    address = addresses_of(config).client
+    return lambda listening: command(Serving(listening, (address,), served_by=address, node=address))
 
 
 def _stop_at_end_of_stdin() -> None:

@@ -127,7 +127,7 @@ def bind(socket: Socket, option: str, address: str, host: str = "") -> None:
         target = address
     else:
         advertised, _, port = address.rpartition(":")
-        target = f"tcp://{_numeric(option, host or advertised)}:{port}"
+        target = f"tcp://{numeric(option, host or advertised)}:{port}"
     try:
         socket.bind(target)
     except zmq.ZMQError as error:
@@ -140,7 +140,8 @@ def bind(socket: Socket, option: str, address: str, host: str = "") -> None:
         ) from None
 
 
-def _numeric(option: str, host: str) -> str:
+def numeric(option: str, host: str) -> str:
+    """What to bind to. Raises: ConfigError that names the option."""
     if host in ("*", "0.0.0.0"):
         return host
     try:

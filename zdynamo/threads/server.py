@@ -4,19 +4,14 @@ A thread that dies takes the node down, loudly. Stopping begins at the source: t
 progress, the pumps end, then each thread runs dry and closes the next.
 """
 
-import gc
-import os
 import random
-import resource
-import signal
-import socket as system
-import sys
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -35,23 +30,20 @@ from zdynamo.partition import HASH_VERSION
 from zdynamo.storage import open_store
 from zdynamo.threads import pumps
 from zdynamo.threads.channel import Channels, Context, Socket, bind, border, offer, waiting
-from zdynamo.threads.clock import TEST_CLOCK, now
+from zdynamo.threads.clock import now
 from zdynamo.threads.folder import DataFolder, Folder
-from zdynamo.threads.log import Log, configure
+from zdynamo.threads.log import Log
 from zdynamo.threads.machine import machine_boot
 from zdynamo.threads.processor import DRAIN_MS, END, STOP, Processor
 from zdynamo.threads.router import NodeFailed, Router
 from zdynamo.threads.sender import Sender
 
-SWITCH_INTERVAL_S = 0.0005  # the GIL goes from hand to hand this often: threads here wait for each other all the time
-FILES = 65_536  # descriptors wanted; a connection is one, and out of them ZeroMQ's I/O thread spins
 PROCESS = 2  # its place among the threads, behind the pumps
 FLUSH_S = 0.02  # that the pumps have for the last answers of the processor
 HEARTBEAT_MS = 1_000  # by ZeroMQ, on connections made to us: what one sent before it fell silent must not arrive
 HEARTBEAT_TIMEOUT_MS = 3_000  # when the silence ends, long after its deadline
 CAUSE_MS = 200  # within which a thread that died says why, when others have ended for want of it
 STOP_S = 1.9  # for everything to end; afterwards the process ends anyway
-GC_THRESHOLD = 50_000  # allocations between collections: messages are many, short-lived, and hold no cycles
 
 
 class Server:
@@ -176,13 +168,16 @@ class Server:
         for thread in self._threads:
             thread.start()
 
-    def wait(self, wake: int | None = None) -> None:
-        """Until there is something to read from `wake`. Raises: NodeFailed when a thread has ended by itself."""
+    def wait(self, wake: int | None = None, within_s: float | None = None) -> None:
+        """Until there is something to read from `wake`, or time is over. Raises: NodeFailed when a thread has ended by
+        itself.
+        """
         poller = zmq.Poller()
         poller.register(self._ends, zmq.POLLIN)
         if wake is not None:
             poller.register(wake, zmq.POLLIN)
-        if any(ready is self._ends for ready, _ in poller.poll()):
+        within_ms = None if within_s is None else ceil(within_s * 1000)
+        if any(ready is self._ends for ready, _ in poller.poll(within_ms)):
             name, problem = (part.decode() for part in self._ends.recv_multipart())
             while not problem and self._ends.poll(CAUSE_MS):  # it ended because another did, which says so next
                 problem = self._ends.recv_multipart()[1].decode()
@@ -230,35 +225,6 @@ class Server:
         self._cleanup.close()
         if self._own_context:
             self.context.term()
-
-
-def run_node(config: Config) -> int:
-    """One node in the foreground until SIGINT or SIGTERM; the exit code.
-
-    Raises: ConfigError, StoreDamaged, StoreFull, StoreFailed if it cannot start.
-    """
-    configure(config.log)
-    _raise_file_limit()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    server = Server(config)
-    if TEST_CLOCK in os.environ:
-        Log(config.node.name).note("warning", "clock.may_be_wrong", {"by_the_file": os.environ[TEST_CLOCK]})
-    wake, poke = system.socketpair()
-    poke.setblocking(False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(poke.fileno(), warn_on_full_buffer=False)
-    server.start()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
-    try:
-        server.wait(wake.fileno())
-        server.stop()
-    except NodeFailed as failure:
-        sys.stderr.write(f"zdynamo: {failure}\n")
-        sys.stderr.flush()
-        os._exit(1)  # nobody handles half a node: do not wait for threads that may never end
-    return 0
 
 
 def addresses_of(config: Config) -> Addresses:
@@ -326,10 +292,3 @@ def _limits(config: Config) -> NodeLimits:
 
 def _rhythms(config: Config) -> Rhythms:
     return Rhythms(**msgspec.to_builtins(config.membership))
-
-
-def _raise_file_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
