@@ -11,6 +11,7 @@ import pytest
 VERBS = (
     "start",
     "local",
+    "gateway",
     "put",
     "get",
     "delete",

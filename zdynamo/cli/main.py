@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from zdynamo.cli import bench, check_merge, data, explain, keys, local, repair, simulate, start, views
+from zdynamo.cli import bench, check_merge, data, explain, gateway, keys, local, repair, simulate, start, views
 from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 for verb in (
     start.start,
     local.local,
+    gateway.gateway,
     data.put,
     data.get,
     data.delete,

@@ -45,8 +45,8 @@ EVERYWHERE = {
     504: "No answer in time, or fewer than W confirmed (`outcome_unknown`): a write may or may not be kept.",
 }
 PLACES = {  # of paths
-    "key": {"type": "string", "minLength": 1, "maxLength": 1024},
-    "bucket": {"type": "string", "minLength": 1, "maxLength": 63},
+    "key": {"type": "string", "minLength": 1, "maxLength": 4096},
+    "bucket": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 

@@ -36,8 +36,10 @@ def malformed(message: str) -> Problem:
 
 def absent(context: bytes) -> Problem:
     """The context covers a tombstone where there is one."""
-    word = encode_context(context)
-    return Problem(404, "absent", "there is no value under this key", headers={CONTEXT: word}, context=word)
+    message, word = "there is no value under this key", encode_context(context)
+    if not word:  # a delete that found nothing has none
+        return Problem(404, "absent", message)
+    return Problem(404, "absent", message, headers={CONTEXT: word}, context=word)
 
 
 def busy(message: str, retry_after_ms: int = BUSY_RETRY_MS) -> Problem:

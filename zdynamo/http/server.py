@@ -53,14 +53,19 @@ async def _serve(serving: Serving) -> None:
     client = LoopClient(*serving.members)
     server = Server(settings_of(application(Door(client, serving.served_by, serving.node))))
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, server.end)
-    loop.add_signal_handler(signal.SIGINT, server.end)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.end)
     threading.Thread(target=_end_with_stdin, args=(loop, server), name="stdin", daemon=True).start()
-    looking = asyncio.create_task(close_slow(server.server_state.connections))
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    await attend(server, socket.socket(fileno=serving.listen), client)
+
+
+async def attend(server: Server, listening: socket.socket, client: LoopClient) -> None:
+    """Until the server is told to end; then everything is closed."""
+    looking = asyncio.create_task(close_slow(server.server_state.connections))
     try:
-        await server.serve(sockets=[socket.socket(fileno=serving.listen)])
+        await server.serve(sockets=[listening])
     finally:
         looking.cancel()
         await client.close()

@@ -92,7 +92,7 @@ async def remove(call: Call) -> Response:
 async def members(call: Call) -> Response:
     """As the node sees them that this process belongs to."""
     topology = answer_of(await call.client.ask(DescribeCluster(UNSENT, ""), at=call.door.node), Topology)
-    return _json([member.record.addresses.client for member in topology.members if member.state != "down"])
+    return _json(sorted(member.record.addresses.client for member in topology.members if member.state != "down"))
 
 
 async def ping(call: Call) -> Response:

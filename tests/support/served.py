@@ -1,0 +1,52 @@
+"""The HTTP server as it runs in its process, but in a thread of this one, over a cluster of this one."""
+
+import asyncio
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from zdynamo.client.io_loop import LoopClient
+from zdynamo.fixtures.cluster import InProcessCluster
+from zdynamo.http.app import application
+from zdynamo.http.door import Door
+from zdynamo.http.server import Server, attend, settings_of
+
+WITHIN_S = 10.0
+
+
+class Place(NamedTuple):
+    port: int
+    server: Server
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), WITHIN_S)
+
+
+@contextmanager
+def served(cluster: InProcessCluster) -> Iterator[Place]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    made: queue.SimpleQueue[Server] = queue.SimpleQueue()
+
+    async def run() -> None:
+        client = LoopClient(*cluster.addresses, deadline_ms=3_000, context=cluster.context)
+        await client.topology()
+        server = Server(settings_of(application(Door(client, f"127.0.0.1:{port}"))))
+        made.put(server)
+        await attend(server, listening, client)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    server = made.get(timeout=WITHIN_S)
+    try:
+        yield Place(port, server)
+    finally:
+        server.end()
+        thread.join(WITHIN_S)

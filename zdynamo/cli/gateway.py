@@ -1,0 +1,85 @@
+"""The verb `gateway`: HTTP without a node, in processes that hold no state."""
+
+import os
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zdynamo.threads.beside import Beside
+
+DEFAULT_PORT = 7480
+
+
+def gateway(
+    seed: Annotated[
+        list[str], typer.Option("--seed", metavar="HOST:PORT", help="The public address of any member; repeatable.")
+    ],
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="K", min=1, max=256, help="How many processes share the port.")
+    ] = 1,
+    host: Annotated[str, typer.Option("--host", metavar="TEXT", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=1, max=65535, help="The port to listen on.")
+    ] = DEFAULT_PORT,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow an address beyond loopback.")] = False,
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="debug|info|warning|error", help="The lowest level logged.")
+    ] = "info",
+    as_json: Annotated[bool, typer.Option("--json", help="Log JSON lines, even on a terminal.")] = False,
+) -> None:
+    """Serve HTTP for a cluster, until Ctrl-C.
+
+    It is no node and holds no state: start as many as you like. Give several seeds, so that it can start while one of
+    them is down. A worker that dies is started again.
+
+    Example: zdynamo gateway --seed 10.0.0.1:7400 --seed 10.0.0.2:7400 --workers 2 --port 8080
+    """
+    from zdynamo.http.settings import Serving, command
+    from zdynamo.loading import check_address, is_loopback, load
+    from zdynamo.threads.beside import Beside, listen
+    from zdynamo.threads.foreground import raise_file_limit, signals
+    from zdynamo.threads.log import Log, configure
+
+    for address in seed:
+        check_address("--seed", address)
+    if not is_loopback(host) and not insecure:
+        raise typer.BadParameter(
+            f"{host} is beyond loopback, and whoever reaches it can read and write: add --insecure if the network is "
+            "trusted",
+            param_hint="--host",
+        )
+    settings = load(None, os.environ, {"log.level": log_level, "log.format": "json" if as_json else None}).log
+    configure(settings)
+    raise_file_limit()
+    served_by = f"{host}:{port}"
+    with listen("--port", host, port) as listening:
+        log = Log(served_by)
+        wake = signals()
+        _keep(
+            [
+                Beside("gateway", lambda fd: command(Serving(fd, tuple(seed), served_by)), listening, log)
+                for _ in range(workers)
+            ],
+            wake,
+        )
+
+
+def _keep(workers: "list[Beside]", wake: socket.socket) -> None:
+    """All of them running, until this process is to end."""
+    from zdynamo.threads.foreground import is_ending
+
+    for worker in workers:
+        worker.start()
+    while not is_ending(wake):
+        due_s = min((worker.due_s for worker in workers if worker.due_s is not None), default=None)
+        select.select([wake], [], [], None if due_s is None else max(0.0, due_s - time.monotonic()))
+        for worker in workers:
+            worker.look()
+    for worker in workers:
+        worker.stop()
+    for worker in workers:
+        worker.reap()
