@@ -8,13 +8,13 @@ from support.processes import Nodes, ended, is_whole, kill, members_of, wait_unt
 from zdynamo import Client
 
 
-@pytest.mark.parametrize(("option", "offset"), [("port", 0), ("peer_port", 1), ("gossip_port", 2)])
+@pytest.mark.parametrize(("option", "offset"), [("port", 0), ("peer_port", 1), ("gossip_port", 2), ("http_port", 3)])
 def test_a_port_in_use_is_named(nodes: Nodes, option: str, offset: int) -> None:
-    running = nodes.start("a", 0, "--found", memory=True)
+    running = nodes.start("a", 0, "--found", "--http=process", memory=True)
     wait_until(lambda: bool(members_of(running)))
 
     flag = f"--{option.replace('_', '-')}={running.port + offset}"
-    code, said = ended(nodes.start("b", 1, flag, memory=True))
+    code, said = ended(nodes.start("b", 1, flag, "--http=process", memory=True))
 
     assert code == 1
     assert said == [

@@ -34,7 +34,10 @@ class Server(uvicorn.Server):
         yield
 
     def end(self) -> None:
+        """At once for new connections: a node that is started again may want the port."""
         self.should_exit = True
+        for listener in getattr(self, "servers", ()):
+            listener.close()
 
 
 def serve(serving: Serving) -> None:

@@ -5,6 +5,7 @@ pipe on standard input, whose end tells it that this process is gone, however th
 """
 
 import contextlib
+import errno
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ PAUSE_S = 0.2  # before it is started again; twice as long each time
 PAUSE_MAX_S = 10.0
 STEADY_S = 10.0  # what has run so long is started again after the shortest pause
 STOP_S = 1.5  # that it has to end when it is told to; then it is killed
+TAKEN_S = 1.0  # that a port may be taken by the process beside a node that was killed just now
+LOOK_S = 0.05
 BACKLOG = 1_024  # connections that wait to be accepted; beyond, clients try again by themselves
 
 Command = Callable[[int], list[str]]  # by the descriptor that it is to serve
@@ -105,11 +108,17 @@ class Beside:
 def listen(option: str, host: str, port: int) -> socket.socket:
     """A listening socket. Raises: ConfigError that names the option."""
     place = "" if host == "*" else numeric(option, host)
-    try:
-        return socket.create_server((place, port), backlog=BACKLOG)
-    except OSError as error:
-        remedy = "stop what uses it, or choose another port"
-        raise ConfigError(f"{option}: {host}:{port} cannot be listened on ({error.strerror}): {remedy}") from None
+    give_up_s = time.monotonic() + TAKEN_S
+    while True:
+        try:
+            return socket.create_server((place, port), backlog=BACKLOG)
+        except OSError as error:
+            problem = error
+        if problem.errno != errno.EADDRINUSE:
+            raise ConfigError(f"{option}: {host}:{port} cannot be listened on ({problem.strerror}): choose another")
+        if time.monotonic() > give_up_s:
+            raise ConfigError(f"{option}: {host}:{port} is in use by another process: stop it or choose another port")
+        time.sleep(LOOK_S)
 
 
 def _close(process: "subprocess.Popen[bytes]") -> None:
