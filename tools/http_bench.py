@@ -22,6 +22,7 @@ from msgspec import Struct, to_builtins
 
 from zdynamo.cli.cluster import HOST, LocalCluster, free_ports
 from zdynamo.cli.output import show_json, show_table
+from zdynamo.client import Client
 
 NODES = 3
 START_SECONDS = 30.0
@@ -147,6 +148,8 @@ def main() -> None:
     ):
         cluster.start()
         cluster.wait_ready(START_SECONDS)
+        with Client(*cluster.addresses, deadline_ms=int(START_SECONDS * 1000)) as client:
+            client.put_many({f"key-{number:07d}": "x" * options.value_bytes for number in range(KEYS)})
         rows, idle = measured(cluster, options)
     show(rows, idle, options.json)
 

@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def served(cluster: InProcessCluster) -> Iterator[Place]:
+def served(cluster: InProcessCluster, served_by: str = "") -> Iterator[Place]:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     made: queue.SimpleQueue[Server] = queue.SimpleQueue()
@@ -38,7 +38,7 @@ def served(cluster: InProcessCluster) -> Iterator[Place]:
     async def run() -> None:
         client = LoopClient(*cluster.addresses, deadline_ms=3_000, context=cluster.context)
         await client.topology()
-        server = Server(settings_of(application(Door(client, f"127.0.0.1:{port}"))))
+        server = Server(settings_of(application(Door(client, served_by or f"127.0.0.1:{port}"))))
         made.put(server)
         await attend(server, listening, client)
 
