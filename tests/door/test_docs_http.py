@@ -35,7 +35,9 @@ def test_the_examples_do_what_they_say(cluster: InProcessCluster) -> None:
         done = subprocess.run(["sh", "-e", "-c", script], capture_output=True, text=True, timeout=60, check=False)
 
     assert done.stderr == ""
-    assert re.fullmatch(re.escape(without_line_ends(expected)).replace(r"\.\.\.", r"[\w-]*"), without_line_ends(done.stdout))
+    assert re.fullmatch(
+        re.escape(without_line_ends(expected)).replace(r"\.\.\.", r"[\w-]*"), without_line_ends(done.stdout)
+    )
 
 
 def without_line_ends(text: str) -> str:

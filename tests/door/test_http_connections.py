@@ -3,14 +3,14 @@
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from support.processes import wait_until
 from support.served import Place, served
 
 from zdynamo.fixtures.cluster import InProcessCluster
-from zdynamo.http.connections import CONNECTIONS_MAX, HEAD_BYTES_MAX, READING_S, REQUEST_S
+from zdynamo.http.connections import CONNECTIONS_MAX, HEAD_BYTES_MAX, READING_S, REQUEST_S, beyond
 from zdynamo.threads.foreground import raise_file_limit
 
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -141,6 +141,28 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(place: Place) -> Non
 
         wait_until(lambda: not any(each.unread_since is not None for each in connections_of(place)))
         assert len(read_to_the_end(connection)) < 200 * len(large)
+
+
+class Unread(NamedTuple):
+    """A connection, as far as is looked at, which is its own transport."""
+
+    unread_since: float | None
+    size: int
+
+    @property
+    def transport(self) -> "Unread":
+        return self
+
+    def get_write_buffer_size(self) -> int:
+        return self.size
+
+
+def test_of_too_much_that_nobody_reads_the_oldest_goes() -> None:
+    oldest, old, new, fine = Unread(1.0, 50), Unread(2.0, 50), Unread(3.0, 50), Unread(None, 1_000)
+
+    assert beyond(150, [new, oldest, fine, old]) == []
+    assert beyond(149, [new, oldest, fine, old]) == [oldest]
+    assert beyond(99, [new, oldest, fine, old]) == [oldest, old]
 
 
 def test_one_connection_too_many_is_told_to_come_again(place: Place) -> None:

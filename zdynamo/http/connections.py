@@ -16,6 +16,7 @@ HEAD_BYTES_MAX = 64 * 2**10  # of request line and headers, give or take what is
 REQUEST_S = 30.0  # for all of a request to arrive, and for the first one of a connection to begin; then it is closed
 READING_S = 30.0  # that nothing of an answer is read; then it is closed
 KEEP_ALIVE_S = 75  # between requests
+UNREAD_BYTES_MAX = 128 * 2**20  # of answers that wait to be read; beyond, who has not read for longest is cut off
 LOOK_S = 1.0  # between looks at who is too slow
 
 
@@ -60,6 +61,8 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         self.unread_since = self.loop.time()
         super().pause_writing()
+        for slowest in beyond(UNREAD_BYTES_MAX, self.connections):
+            slowest.transport.abort()
 
     def resume_writing(self) -> None:
         self.unread_since = None
@@ -84,6 +87,17 @@ class Connection(HttpToolsProtocol):
             head += [b"%s: %s\r\n" % header for header in response.raw_headers]
             self.transport.write(b"".join([*head, b"connection: close\r\n\r\n", response.body]))
         self.transport.close()
+
+
+def beyond(most: int, connections: Iterable[Any]) -> list[Any]:
+    """Those to cut off so that no more than so many bytes are unread: who has not read for longest first."""
+    unread = sorted((each for each in connections if each.unread_since is not None), key=lambda each: each.unread_since)
+    sizes = [each.transport.get_write_buffer_size() for each in unread]
+    left, cut = sum(sizes), 0
+    while left > most:
+        left -= sizes[cut]
+        cut += 1
+    return unread[:cut]
 
 
 async def close_slow(connections: Iterable[Any]) -> None:
