@@ -31,12 +31,12 @@ def run_node(config: Config, http: Command | None = None) -> int:
     raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with ExitStack() as stack:
-        listening = stack.enter_context(_listening(config)) if http else None
-        server = Server(config)
+        sockets: list[socket.socket] = []
+        server = Server(config, bound=lambda: sockets.append(stack.enter_context(_listening(config))) if http else None)
         log = Log(config.node.name or server.addresses.client)
         if TEST_CLOCK in os.environ:
             log.note("warning", "clock.may_be_wrong", {"by_the_file": os.environ[TEST_CLOCK]})
-        beside = Beside("http", http, listening, log) if http and listening else None
+        beside = Beside("http", http, sockets[0], log) if http else None
         wake = signals()
         server.start()
         gc.freeze()

@@ -57,9 +57,11 @@ class Server:
         *,
         folder: Folder | None = None,
         log_of: Callable[[str], Log] = Log,
+        bound: Callable[[], None] | None = None,
     ) -> None:
         """`context`: shared by nodes in one process that talk over inproc; `store`: instead of the configured engine;
-        `folder`: instead of the one at `node.data`, given with a store; `log_of`: makes the log of a node by its name.
+        `folder`: instead of the one at `node.data`, given with a store; `log_of`: makes the log of a node by its name;
+        `bound`: called when the ports are bound and nothing is opened yet, may raise ConfigError.
 
         Raises: ConfigError, StoreDamaged, StoreFull, StoreFailed.
         """
@@ -67,6 +69,7 @@ class Server:
         self._store = store
         self._folder = folder
         self._log_of = log_of
+        self._bound = bound
         self._own_context = context is None
         self.context: Context = context or zmq.Context(io_threads=1)
         self.addresses = addresses_of(config)
@@ -96,6 +99,8 @@ class Server:
         bind(clients, "node.port", self.addresses.client, config.node.bind)
         bind(peers, "node.peer_port", self.addresses.peer, config.node.bind)
         bind(pub, "node.gossip_port", self.addresses.gossip, config.node.bind)
+        if self._bound:
+            self._bound()
 
         folder, kept, store = self._open()
         moment = now()
