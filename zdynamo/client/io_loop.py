@@ -12,7 +12,7 @@ from typing import Any
 import zmq
 
 from zdynamo.client.aio import AsyncClient, awaited
-from zdynamo.client.base import OwnedDriver
+from zdynamo.client.base import Driver, OwnedDriver
 from zdynamo.client.doors import Door, ForLoop
 from zdynamo.client.events import Outcome, Tick
 from zdynamo.client.io_thread import now_ms
@@ -125,6 +125,10 @@ class LoopDoor(Door):
 
 class LoopClient(AsyncClient):
     """An `AsyncClient` for one event loop, which does its I/O as well."""
+
+    def _running(self) -> Driver:
+        """Without asking each time which process this is: a loop does not outlive a fork."""
+        return self._io if self._io is not None and not self._closed else super()._running()
 
     def _open(self) -> OwnedDriver:
         return IoLoop(self._addresses, cluster=self._cluster, context=self._context)
