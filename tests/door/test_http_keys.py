@@ -5,7 +5,9 @@ from email import message_from_bytes
 import pytest
 from support.asgi import VALUE_BYTES_MAX, Answer, Http, over_http
 
+from zdynamo.client.requests import make_stored_put
 from zdynamo.fixtures.cluster import InProcessCluster
+from zdynamo.http.siblings import likes_multipart
 
 KEYS = "/v1/buckets/full/keys"
 
@@ -95,6 +97,44 @@ def test_siblings_come_as_multipart_if_the_reader_prefers_it(http: Http) -> None
     assert [part.get_content_type() for part in message.get_payload()] == ["image/png", "image/png"]
     assert found.body.count(b"\xff\x00") == 1
     assert http.get(f"{KEYS}/parts", accept="multipart/mixed;q=0.1, application/json").json["context"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "multipart"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("multipart/mixed", True),
+        ("multipart/*;q=0.5", True),
+        ("application/json;q=0.4, multipart/mixed;q=0.5", True),
+        ("application/json, multipart/mixed;q=0.5", False),
+        ("multipart/mixed;q=0", False),
+        ("multipart/mixed;q=\xb2", False),
+        ("multipart/mixed;q=nonsense, ,;;", False),
+    ],
+)
+def test_what_a_reader_prefers_is_read_from_accept(accept: str, multipart: bool) -> None:
+    assert likes_multipart(accept) is multipart
+
+
+def test_a_stored_type_that_is_none_is_not_passed_on(http: Http, cluster: InProcessCluster) -> None:
+    stored = make_stored_put("odd", b"1", "text/x\r\nset-cookie: a=b", "full")
+    http.run(http.client.ask(stored))
+
+    assert http.get(f"{KEYS}/odd").headers["content-type"] == "application/octet-stream"
+
+
+def test_a_value_that_is_nested_too_deeply_for_json_is_an_error_of_its_own(
+    http: Http, cluster: InProcessCluster
+) -> None:
+    nested: list[object] = []
+    for _ in range(500):
+        nested = [nested]
+    with cluster.client() as client:
+        client.put("deep", nested)
+
+    assert http.get("/kvstore/deep").said == (500, "stored_malformed")
+    assert http.get("/v1/buckets/default/keys/deep").status == 200
 
 
 def test_the_function_of_a_bucket_makes_one_value_of_siblings(http: Http) -> None:

@@ -40,8 +40,10 @@ def stored_type(given: str | None, body: bytes) -> str:
 
 
 def shown_type(stored: str) -> str:
-    """What a reader of the bytes is told."""
-    return {OCTETS: OCTET_STREAM, TEXT: "text/plain; charset=utf-8"}.get(stored, stored)
+    """What a reader of the bytes is told; other clients may have stored what is no media type."""
+    if stored == TEXT:
+        return "text/plain; charset=utf-8"
+    return stored if MEDIA_TYPE.fullmatch(stored) else OCTET_STREAM
 
 
 def data_of(sibling: SiblingValue) -> Any:
@@ -57,7 +59,12 @@ def data_of(sibling: SiblingValue) -> Any:
 def json_of(sibling: SiblingValue) -> Any:
     """The value as JSON has it. Raises: Malformed."""
     data = data_of(sibling)
-    return data if sibling.content_type == JSON or isinstance(data, str) else plain(data)
+    if sibling.content_type == JSON or isinstance(data, str):
+        return data
+    try:
+        return plain(data)
+    except RecursionError:
+        raise Malformed("the stored value is nested too deeply to be shown as JSON") from None
 
 
 def stored_json(value: Any) -> tuple[str, bytes]:

@@ -1,6 +1,7 @@
 """A found key as an answer: its bytes, what its bucket's function makes of siblings, or all of them to choose from."""
 
 import functools
+import re
 import uuid
 from typing import Any
 
@@ -16,6 +17,7 @@ from zdynamo.messages import Found, SiblingValue
 from zdynamo.plain import encode_context
 
 MULTIPART = "multipart/mixed"
+NUMBER = re.compile(r"[01](\.[0-9]{0,3})?")
 INERT = {  # a stored page must not run as if it were one of ours
     "x-content-type-options": "nosniff",
     "content-security-policy": "sandbox; default-src 'none'",
@@ -69,7 +71,7 @@ def likes_multipart(accept: str) -> bool:
     for choice in accept.lower().split(","):
         kind, _, parameters = (part.strip() for part in choice.partition(";"))
         quality = parameters.partition("q=")[2].partition(";")[0].strip() or "1"
-        likes[kind] = float(quality) if quality.replace(".", "", 1).isdigit() else 0.0
+        likes[kind] = float(quality) if NUMBER.fullmatch(quality) else 0.0
     multipart = likes.get(MULTIPART, likes.get("multipart/*", 0.0))
     return multipart > likes.get(JSON, 0.0) or (multipart > 0 and JSON not in likes)
 
@@ -78,5 +80,5 @@ def _multipart(siblings: tuple[SiblingValue, ...], boundary: str) -> bytes:
     parts = []
     for sibling in siblings:
         head = f"--{boundary}\r\nContent-Type: {shown_type(sibling.content_type)}\r\n\r\n"
-        parts += [head.encode("latin-1", "replace"), sibling.value, b"\r\n"]
+        parts += [head.encode(), sibling.value, b"\r\n"]
     return b"".join([*parts, f"--{boundary}--\r\n".encode()])

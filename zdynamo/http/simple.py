@@ -17,6 +17,7 @@ from zdynamo.http.resource import Resource
 from zdynamo.http.siblings import merged
 from zdynamo.messages import Absent, DescribeCluster, Found, Topology
 
+MEMBERS_MS = 1_000  # who polls wants to be told soon, and asks again
 PONG = b'{"message":"pong"}'
 
 
@@ -91,7 +92,8 @@ async def remove(call: Call) -> Response:
 
 async def members(call: Call) -> Response:
     """As the node sees them that this process belongs to."""
-    topology = answer_of(await call.client.ask(DescribeCluster(UNSENT, ""), at=call.door.node), Topology)
+    outcome = await call.client.ask(DescribeCluster(UNSENT, ""), MEMBERS_MS, at=call.door.node)
+    topology = answer_of(outcome, Topology)
     return _json(sorted(member.record.addresses.client for member in topology.members if member.state != "down"))
 
 
