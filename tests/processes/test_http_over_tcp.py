@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -38,9 +38,24 @@ def ask(url: str, body: Any = None, method: str | None = None) -> Any:
 def beside(child: Child) -> psutil.Process:
     """The process that serves HTTP for a node, once there is one."""
     assert child.process
-    node = psutil.Process(child.process.pid)
-    wait_until(lambda: len(node.children()) == 1)
-    return node.children()[0]
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        found[:] = serving(child.process.pid)
+        return len(found) == 1
+
+    wait_until(look)
+    return found[0]
+
+
+def serving(parent: int) -> list[psutil.Process]:
+    """Its processes that serve HTTP; one that is only just being made does not count yet."""
+    found = []
+    for process in psutil.Process(parent).children():
+        with suppress(psutil.NoSuchProcess):
+            if "zdynamo.http" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -142,9 +157,8 @@ def gateway(port: int, *flags: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def workers_of(process: subprocess.Popen[str], count: int) -> list[psutil.Process]:
-    parent = psutil.Process(process.pid)
-    wait_until(lambda: len(parent.children()) == count)
-    return parent.children()
+    wait_until(lambda: len(serving(process.pid)) == count)
+    return serving(process.pid)
 
 
 def test_a_gateway_serves_from_several_processes_and_outlives_its_seed(nodes: Nodes) -> None:
@@ -182,7 +196,7 @@ def test_a_worker_that_dies_is_started_again_while_the_others_serve(nodes: Nodes
         os.kill(first.pid, signal.SIGKILL)
 
         wait_until(lambda: is_gone(first))
-        wait_until(lambda: len(psutil.Process(process.pid).children()) == 2)
+        wait_until(lambda: len(serving(process.pid)) == 2)
         assert second.is_running()
         wait_until(lambda: ask(f"http://127.0.0.1:{nodes.port(6)}/ping") == {"message": "pong"})
 
