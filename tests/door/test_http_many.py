@@ -80,6 +80,11 @@ def test_what_is_wrong_in_its_form_is_refused_as_a_whole(http: Http, operations:
     assert http.get(f"{MANY}/form").status == 404
 
 
+def test_nothing_is_asked_of_a_bucket_that_cannot_be(http: Http) -> None:
+    assert http.ask("POST", f"/v1/buckets/{'b' * 256}/keys", {"operations": []}).said == (400, "refused")
+    assert many(http).json == {"answers": []}
+
+
 def test_keys_are_listed_a_line_each_and_then_a_cursor(http: Http) -> None:
     many(http, *({"op": "put", "key": f"user/{number}", "value": number} for number in range(5)))
 

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.types import Receive, Scope
 
+from zdynamo.client.requests import check_bucket
 from zdynamo.http.describe import Operation
 from zdynamo.http.door import JSON_BYTES_EXTRA, Door
 from zdynamo.http.paths import octets, text
@@ -47,7 +48,8 @@ class Call:
 
     @property
     def bucket(self) -> str:
-        return text(octets(self._path["bucket"], "bucket"), "bucket")
+        """Raises: Problem, Refused if it can be the name of none, whatever is asked of it."""
+        return check_bucket(text(octets(self._path["bucket"], "bucket"), "bucket"))
 
     @property
     def deadline_ms(self) -> int | None:
