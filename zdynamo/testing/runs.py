@@ -149,9 +149,9 @@ class Run:
     def history(self) -> History:
         """As it is now."""
         for operation in self.workload.operations:
-            if self.simulation.handed_on[operation.request] > 1:
-                operation.doubled = True
             operation.twins = self.dots.has_twins(operation.request)
+            if operation.twins or self.simulation.handed_on[operation.request] > 1:
+                operation.doubled = True
         return History(
             operations=self.workload.operations,
             ended_ms=self.simulation.time_ms,
