@@ -7,14 +7,16 @@ from support.nodes import answers, request_id, sent
 from zdynamo.core.events import Effect, PeerUnreachable
 from zdynamo.core.patience import SAVED_MAX, TIMEOUTS
 from zdynamo.core.reads import LINGER
+from zdynamo.core.record import decode_record
+from zdynamo.core.replica import BIRTH_BYTES
 from zdynamo.core.settings import NodeLimits
+from zdynamo.core.tombstones import ends_ms
 from zdynamo.messages import (
     Absent,
     Delete,
     Done,
     FetchReplica,
     Found,
-    Get,
     PathLost,
     QuorumNotMet,
     ReplicaFetched,
@@ -158,14 +160,22 @@ def test_fallbacks_without_the_key_do_not_make_it_absent() -> None:
     assert [answers(each) for each in effects] == [[], [QuorumNotMet(request_id(1), 2, 1, reason)]]
 
 
-def test_fallbacks_without_the_key_do_not_make_it_absent_beside_a_tombstone_either() -> None:
-    """What was written since may be with owners that are away."""
-    tombstone = record_of(b"", 2, tombstone=True)
-    node = Reading(down=2, has=tombstone)
+def test_a_tombstone_of_one_owner_does_not_make_it_absent() -> None:
+    """The two owners that are away may have acknowledged a put since."""
+    node = Reading(down=2, has=record_of(tombstone=True))
 
-    told = [kinds(node.told(fallback, settled=False)) for fallback in node.fallbacks]
+    effects = [node.told(fallback, settled=False) for fallback in node.fallbacks]
 
-    assert told == [[], [QuorumNotMet]]
+    assert [kinds(each) for each in effects] == [[], [QuorumNotMet]]
+
+
+def test_a_tombstone_that_a_fallback_holds_does_not_make_it_absent() -> None:
+    node = Reading(owning=False, has=record_of(tombstone=True), r=1)
+
+    effects = [node.told(owner) for owner in node.others[:1]]
+
+    assert asked(node.begun) == [*node.others]
+    assert [kinds(node.begun), *map(kinds, effects)] == [[], [Absent]]
 
 
 def test_r_owners_without_the_key_make_it_absent_whatever_fallbacks_do_not_know() -> None:
@@ -328,7 +338,7 @@ def test_a_delete_with_a_context_needs_no_owner() -> None:
     (deleted,) = answers(node.asked(Delete(request_id(2), "", 1000, "default", node.name, context=done.context)))
 
     assert isinstance(deleted, Done)
-    assert kinds(node.asked(Get(request_id(3), "", 1000, "default", node.name, r=1))) == [QuorumNotMet]
+    assert ends_ms(decode_record((node.store.get(node.key) or b"")[BIRTH_BYTES:])) == 0
 
 
 # What a peer is told

@@ -1,9 +1,10 @@
 """Coordinating a read: ask the owners, merge what they hold, answer at R (paper 4.5).
 
-*Absent* needs R owners that are settled for the partition. Who is not settled may have lost the last write, and who
-stands in for an owner may never have had it. Where they have nothing they do not know: that counts beside an answer
-that shows a value, once no owner is waited for that may know, and never when owners that know are demanded. Who is more
-than one reaping round behind another has an old copy: it may hold what is gone for good, and counts as missing.
+*Absent* needs R owners that are settled for the partition, also where some hold a tombstone. Who is not settled may
+have lost the last write, and who stands in for an owner may never have had it. Where they have nothing they do not
+know: that counts beside a value that was found, once no owner is waited for that may know, and never when owners that
+know are demanded. Who is more than one reaping round behind another has an old copy: it may hold what is gone for good,
+and counts as missing.
 
 A read stays after its answer until all that were asked have been heard, or for a short while. Then whoever holds less
 than all of them together is sent the rest (read repair).
@@ -69,10 +70,10 @@ class Read:
     first: ReplicaFetched | None = None  # all answers are like this one; None: there is none, or they differ
     unsettled = 0  # of the answers, by fallbacks, and owners that may have lost something
     ignorant = 0  # of those, the ones without the key
-    dead = True  # they show nothing; only kept while some are unsettled
     patient = True  # owners are still within their timeout
     held = 0  # bytes of the records in them
     record = EMPTY  # of all answers together
+    shows = False  # whether that shows a value; known where some do not know
 
     def __init__(
         self,
@@ -100,7 +101,7 @@ class Read:
     @property
     def got(self) -> int:
         if self.unsettled:
-            if self.strict or self.dead:
+            if self.strict or not self.shows:
                 return len(self.answers) - self.unsettled
             if self.ignorant and self.patient and not self.tally.waiting.issubset(self.standing):
                 return len(self.answers) - self.ignorant
@@ -150,8 +151,10 @@ class Reads:
         if may_answer < needed:
             down = placement.down_of(operation.key)
             return self.turned_down(operation, QuorumNotMet(operation.request, needed, may_answer, f"down: {down}"))
-        if needed == 1 and local is not None and (local.settled or (local.record and not strict)):
-            others, standing = NONE, NONE
+        if needed == 1 and local is not None:
+            held = local.record if not local.settled and not strict else b""
+            if local.settled or (held and self._shows(decode_record(held), operation, now)):
+                others, standing = NONE, NONE
         if standing:
             self._counters["reads.sloppy"] += 1
             others = (*others, *standing)
@@ -219,8 +222,8 @@ class Reads:
                 operation.ignorant += not message.record
         elif not self._take(replica, message, operation):
             return self.missed(replica, operation, placement, now)
-        if operation.unsettled:
-            operation.dead = is_dead(operation.record, self._clock.wall_ms(now))
+        elif operation.unsettled:
+            operation.shows = self._shows(operation.record, operation, now)
         if operation.answered:
             return [] if waiting else self._finish(operation, now)
         if operation.got >= operation.needed:
@@ -313,6 +316,10 @@ class Reads:
             operation.record = merge(operation.record, record) if operation.record is not EMPTY else record
         self._leave_out_old_copies(operation)
         return True
+
+    def _shows(self, record: Record, operation: Read, now: Now) -> bool:
+        """Whether a reader is shown a value of it. Else it is *absent*, which takes R owners that know."""
+        return bool(shown(record, self._clock.wall_ms(now), lww=operation.lww))
 
     def _leave_out_old_copies(self, operation: Read) -> None:
         newest = max(answer.round for answer in operation.answers.values())
