@@ -321,6 +321,22 @@ def test_what_is_on_its_way_when_a_commit_fails_may_be_answered_twice() -> None:
     assert node.node._state.hints.held == {}
 
 
+def test_a_late_second_answer_after_that_does_not_keep_what_is_held_by_then_from_being_swept() -> None:
+    node = holding()
+    (first,) = handed_over(node.after(0))
+    node.node.abandon([], surely_nothing=True)
+    (second,) = handed_over(node.after(AGAIN_MS))
+    answered(node, [second])
+    (other,) = node.more_keys(1)
+    node.holds(node.others[0], key=other)
+    (third,) = handed_over(node.after(AGAIN_MS))
+
+    answered(node, [first])
+    node.hears(node.others[0], ReplicaRefused(third.request, "disk"))
+
+    assert [message.key for message in sent_again(node)] == [other]
+
+
 # At the target
 
 

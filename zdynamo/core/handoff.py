@@ -23,24 +23,6 @@ ANSWER_MS = 5_000  # that a target has for one
 AGAIN_MS = 1_000  # after a refusal, a silence, or a sweep that left something
 
 
-class Handover:
-    """A record on its way to its owner."""
-
-    __slots__ = ("answered", "began_ms", "digest", "due_ms", "handler", "key", "number", "size", "tally", "target")
-
-    def __init__(self, number: int, target: NodeId, key: bytes, digest: int, size: int, due_ms: int) -> None:
-        self.handler: Handler
-        self.number = number
-        self.target = target
-        self.key = key
-        self.digest = digest  # of the record as it was sent
-        self.size = size
-        self.due_ms = due_ms
-        self.began_ms = 0
-        self.answered = False
-        self.tally = Tally(0, (target,))
-
-
 class Sweep(Struct):
     """How far the hints for one target have been sent."""
 
@@ -48,6 +30,29 @@ class Sweep(Struct):
     on_way: int = 0
     bytes_on_way: int = 0
     rest_until_ms: int = 0
+
+
+class Handover:
+    """A record on its way to its owner."""
+
+    __slots__ = (
+        "answered", "began_ms", "digest", "due_ms", "handler", "key", "number", "size", "sweep", "tally", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self, number: int, target: NodeId, key: bytes, digest: int, size: int, due_ms: int, sweep: Sweep
+    ) -> None:
+        self.handler: Handler
+        self.number = number
+        self.target = target
+        self.key = key
+        self.digest = digest  # of the record as it was sent
+        self.size = size
+        self.due_ms = due_ms
+        self.sweep = sweep  # that it is on its way in, which may not be the target's present one
+        self.began_ms = 0
+        self.answered = False
+        self.tally = Tally(0, (target,))
 
 
 class Handoff:
@@ -111,9 +116,7 @@ class Handoff:
         if replica != operation.target:
             return []
         self._over(operation)
-        sweep = self._sweeps.get(operation.target)
-        if sweep is not None:
-            sweep.rest_until_ms = now.monotonic_ms + AGAIN_MS
+        operation.sweep.rest_until_ms = now.monotonic_ms + AGAIN_MS
         return []
 
     def expired(self, operation: Handover, placement: Placement, now: Now) -> list[Effect]:
@@ -158,7 +161,7 @@ class Handoff:
     def _send(self, target: NodeId, key: bytes, record: bytes, sweep: Sweep, placement: Placement, now: Now) -> Effect:
         due_ms = now.monotonic_ms + ANSWER_MS
         number = self._pending.next_number()
-        operation = Handover(number, target, key, _digest(record), len(record), due_ms)
+        operation = Handover(number, target, key, _digest(record), len(record), due_ms, sweep)
         operation.handler = self
         self._pending.add(operation)
         self._pending.mark_answered(operation)  # no client waits for it
@@ -170,10 +173,8 @@ class Handoff:
 
     def _over(self, operation: Handover) -> None:
         self._pending.drop(operation)
-        sweep = self._sweeps.get(operation.target)
-        if sweep is not None:
-            sweep.on_way -= 1
-            sweep.bytes_on_way -= operation.size
+        operation.sweep.on_way -= 1
+        operation.sweep.bytes_on_way -= operation.size
 
 
 def _digest(record: bytes) -> int:
