@@ -530,6 +530,27 @@ def test_a_commit_that_fails_when_a_write_is_taken_over_leaves_its_outcome_unkno
     assert (to_store(instead), node.held) == ([], {})
 
 
+def test_what_owners_have_no_room_for_in_their_queues_is_not_taken_over() -> None:
+    """They have too much to do, which is no reason to write it for them once more."""
+    node = Five(owning=False)
+    node.asked(put(1, node.name))
+
+    effects = [effect for owner in node.others * 3 for effect in node.step(PeerUnreachable(owner, full=True))]
+
+    assert [type(answer) for answer in answers(effects)] == [OutcomeUnknown]
+    assert (to_store(effects), to_hold(effects), node.held) == ([], {}, {})
+
+
+def test_what_was_on_its_way_to_owners_whose_connections_broke_is_taken_over() -> None:
+    node = Five(owning=False)
+    node.asked(put(1, node.name))
+
+    effects = [effect for owner in node.others * 3 for effect in node.step(PeerUnreachable(owner, full=False))]
+
+    assert set(to_hold(effects)) == {node.fallbacks[0]}
+    assert answers(effects) == []
+
+
 def test_silent_owners_that_nobody_suspects_have_a_tenth_of_their_writes_taken_over() -> None:
     """They are slow, not gone: to write once more, and to hold it for all of them, would load them further."""
     node = Five(owning=False)

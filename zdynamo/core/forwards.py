@@ -119,7 +119,9 @@ class Forwards:
         operation.unsure = True
         if operation.tally.waiting or operation.candidates:
             return self._ask_next(operation, now) if operation.candidates else []
-        return self._take_over(operation, placement, now) if operation.stands_in else self._give_up(operation)
+        if operation.stands_in and gone:
+            return self._take_over(operation, placement, now)
+        return self._give_up(operation)
 
     def expired(self, operation: Forwarding, placement: Placement, now: Now) -> list[Effect]:
         """Too long without an answer."""
