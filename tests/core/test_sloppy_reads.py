@@ -88,6 +88,15 @@ def test_for_an_owner_that_is_silent_a_fallback_is_asked_after_its_timeout() -> 
     assert (early, asked(late), kinds(done)) == ([], [node.fallbacks[0]], [Found])
 
 
+def test_who_stands_in_is_not_slow_because_it_was_asked_late() -> None:
+    node = Reading()
+    node.after(TIMEOUT_MS)
+
+    node.told(node.fallbacks[0], RECORD, settled=False)
+
+    assert node.node._state.patience.timeout_ms(node.fallbacks, 0) == TIMEOUT_MS
+
+
 def test_silent_owners_that_nobody_suspects_are_replaced_in_a_tenth_of_the_requests() -> None:
     node = Five()
     for number in range(200):

@@ -219,6 +219,17 @@ def test_a_slow_peer_is_waited_for_as_long_as_it_usually_takes() -> None:
     assert set(to_hold(late).values()) == {(owner,) for owner in node.others}
 
 
+def test_who_stands_in_is_not_slow_because_it_was_asked_late() -> None:
+    """Else one silent owner makes this node wait longer for all others, up to ten times as long."""
+    node = Five()
+    begun = node.asked(put(1, node.name))
+    node.after(TIMEOUT_MS)
+
+    node.hears(node.fallbacks[0], ReplicaStored(number_of(begun)))
+
+    assert node.node._state.patience.timeout_ms(node.fallbacks, 0) == TIMEOUT_MS
+
+
 def test_silent_owners_that_nobody_suspects_are_replaced_in_a_tenth_of_the_requests() -> None:
     """Under overload all are silent, and to load others with it makes it worse."""
     node = Five()

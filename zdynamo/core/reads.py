@@ -206,7 +206,7 @@ class Reads:
         waiting = operation.tally.waiting
         if replica not in waiting:
             return []
-        if now.monotonic_ms - operation.began_ms > self._patience.quick_ms:
+        if now.monotonic_ms - operation.began_ms > self._patience.quick_ms and replica not in operation.standing:
             self._patience.answered(replica, now.monotonic_ms - operation.began_ms)
         first = operation.first
         if (

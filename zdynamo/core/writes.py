@@ -108,7 +108,7 @@ class Writes:
         """Count an acknowledgement; answer the client at the W-th."""
         if not self._pending.counted(operation, replica):
             return []
-        if now.monotonic_ms - operation.began_ms > self._patience.quick_ms:
+        if now.monotonic_ms - operation.began_ms > self._patience.quick_ms and replica not in operation.hold:
             self._patience.answered(replica, now.monotonic_ms - operation.began_ms)
         if operation.answered:
             self._pending.forget_if_over(operation)
