@@ -4,7 +4,7 @@ import pytest
 
 from simulation.scenes import ask, cluster, get, held_values, put, request_id, values
 from zdynamo.core.handoff import Handover
-from zdynamo.messages import Done, Get, Put, QuorumNotMet
+from zdynamo.messages import Done, Get, OutcomeUnknown, Put, QuorumNotMet
 from zdynamo.partition import partition_of
 from zdynamo.testing.simulator import Simulation
 
@@ -127,6 +127,22 @@ def test_an_owner_that_falls_silent_costs_a_replica_timeout() -> None:
 
     assert isinstance(done, Done)
     assert simulation.time_ms - began_ms < 2 * simulation.limits.replica_timeout_ms
+
+
+def test_what_an_owner_has_and_what_is_held_for_it_are_no_two_copies() -> None:
+    """One of three owners is late, so that it is replaced and answers all the same; another is silent."""
+    simulation = cluster(1, FIVE[:4])
+    put(simulation, "a", b"before", b"other")
+    here, late, silent = owners(simulation, b"k")
+    (other,) = {*FIVE[:4]} - {here, late, silent}
+    simulation.network.slow = {(late, here): (130, 130)}
+    simulation.network.isolate(silent, FIVE)
+
+    answer = ask(simulation, here, Put(request_id(), "", 2_000, "default", b"k", b"v", "", w=3))
+    simulation.run_until(lambda: other not in hints(simulation), 20_000)
+
+    assert [name for name in FIVE[:4] if held_values(simulation, name, b"k")] == sorted((here, late))
+    assert isinstance(answer, OutcomeUnknown) and (answer.needed, answer.got) == (3, 2)
 
 
 def test_both_halves_of_a_cluster_take_writes_and_have_siblings_afterwards() -> None:

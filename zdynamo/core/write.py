@@ -23,6 +23,7 @@ class Write:
     needed = 1  # W, as far as there are owners
     primary = 0  # how many of those have to be owners
     by_owners = 0  # answers that came from owners
+    stood_for: frozenset[NodeId] = frozenset()  # owners for whom an answer stands, if any is held for
     sibling: Sibling
     size = 0
     began_ms = 0  # when it was sent
@@ -48,6 +49,17 @@ class Write:
         self.due_ms = deadline_ms  # when to replace who is silent, or give up
         self.lww = lww  # a first attempt covers whatever its coordinator knows
         self.again = again  # a second or later attempt: it covers only what its context names
+
+    def is_no_further_copy(self, replica: NodeId) -> bool:
+        """Whether all owners for whom it answers have been answered for.
+
+        What is held for an owner goes when that has it: an owner and who stands in for it are one copy in the end.
+        """
+        stands_for = self.hold.get(replica, (replica,))
+        if self.stood_for.issuperset(stands_for):
+            return True
+        self.stood_for = self.stood_for.union(stands_for)
+        return False
 
     @property
     def lost(self) -> bool:

@@ -113,6 +113,8 @@ class Writes:
         if operation.answered:
             self._pending.forget_if_over(operation)
             return []
+        if operation.hold and operation.is_no_further_copy(replica):
+            operation.tally.got -= 1
         if operation.primary and replica not in operation.hold:
             operation.by_owners += 1
         if message.beyond and operation.blind:
@@ -343,7 +345,7 @@ class Writes:
         operation.answered = False
         operation.rewritten = operation.unsure = True
         operation.number = self._pending.next_number()
-        operation.hold, operation.mine = NOBODY, ()
+        operation.hold, operation.mine, operation.stood_for = NOBODY, (), frozenset()
         if self._choose(operation, placement) is not None:
             return [answer(operation.origin, unknown)]
         encoded = self._mint(operation, copy, join(operation.clock, operation.beyond), placement, now)
