@@ -319,6 +319,7 @@ def test_what_is_on_its_way_when_a_commit_fails_may_be_answered_twice() -> None:
         node.hears("c", ReplicaStored(message.request))
 
     assert node.node._state.hints.held == {}
+    assert node.node.counters["hints.handed_over"] == 1
 
 
 def test_a_late_second_answer_after_that_does_not_keep_what_is_held_by_then_from_being_swept() -> None:

@@ -99,8 +99,7 @@ class Handoff:
         self._over(operation)
         key, target, replica = operation.key, operation.target, self._state.replica
         if _digest(replica.fetch(key)) == operation.digest:  # else it has been written over: once more
-            self._hints.remove(target, key)
-            self._state.counters["hints.handed_over"] += 1
+            self._state.counters["hints.handed_over"] += self._hints.remove(target, key)
             if placement.me not in placement.owners_of(key) and not self._hints.targets_of(key):
                 replica.drop(key)
         self._due_ms = min(self._due_ms, now.monotonic_ms)

@@ -56,13 +56,15 @@ class Hints:
             self._store.put(entry, encoded)
             self._change(target, int(before is None), size - int.from_bytes(before or b"", "big"))
 
-    def remove(self, target: NodeId, key: bytes) -> None:
-        """Stage the end of an entry."""
+    def remove(self, target: NodeId, key: bytes) -> bool:
+        """Stage the end of an entry; whether there was one."""
         entry = _entry(target, key)
         size = self._store.get(entry)
-        if size is not None:
-            self._store.delete(entry)
-            self._change(target, -1, -int.from_bytes(size, "big"))
+        if size is None:
+            return False
+        self._store.delete(entry)
+        self._change(target, -1, -int.from_bytes(size, "big"))
+        return True
 
     def targets_of(self, key: bytes) -> list[NodeId]:
         """For whom the record of a storage key is held."""

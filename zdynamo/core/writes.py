@@ -314,7 +314,7 @@ class Writes:
     def _keep_hint(self, target: NodeId, operation: Write) -> None:
         """For later, beside the copy here; it is not an acknowledgement."""
         if self._hints.has_room(target, operation.key):
-            self._hints.add(target, operation.key, operation.size)
+            self._hints.add(target, operation.key, operation.size - OPERATION_BYTES)
         else:
             self._counters["hints.refused"] += 1
 
