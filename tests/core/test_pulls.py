@@ -661,6 +661,21 @@ def test_what_this_process_has_written_over_an_old_copy_is_written_anew_by_a_ret
     assert [sibling.value for sibling in decode_record(again.record).siblings] == [b"mine"]
 
 
+def test_what_another_has_written_since_is_not_taken_for_what_went_aside() -> None:
+    """Else the first would be acknowledged, and be nowhere."""
+    node = old_copy()
+    effects = node.asked(Put(request_id(1), "", 1000, "default", OLD[10:], b"mine", ""))
+    ((_, store), _) = sent(effects, StoreReplica)
+    refused = ReplicaRefused(store.request, "stale round", 5)  # type: ignore[attr-defined]
+    node.hears("b", refused)
+    node.asked(Put(request_id(2), "", 1000, "default", OLD[10:], b"another's", ""))
+
+    lost = node.hears("c", refused)
+
+    assert sent(lost, StoreReplica) == []
+    assert [type(answer) for answer in answers(lost)] == [OutcomeUnknown]
+
+
 def test_what_is_written_behind_the_first_slice_of_an_old_copy_is_new() -> None:
     first, *keys = keys_in(0, SLICE_RECORDS + 50)
     node = Puller(view())

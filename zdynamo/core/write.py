@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from zdynamo.core.events import Effect
 from zdynamo.core.pending import Answer, Handler, Origin, answer
-from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, with_dots
+from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, with_dots
 from zdynamo.core.tally import Tally
 from zdynamo.messages import NodeId, OutcomeUnknown
 
@@ -49,6 +49,10 @@ class Write:
         self.due_ms = deadline_ms  # when to replace who is silent, or give up
         self.lww = lww  # a first attempt covers whatever its coordinator knows
         self.again = again  # a second or later attempt: it covers only what its context names
+
+    def is_in(self, record: Record) -> bool:
+        """Whether a record has seen it. A copy may have gone aside, or home, and another client's be there by now."""
+        return join(record.clock, self.clock) is record.clock
 
     def is_no_further_copy(self, replica: NodeId) -> bool:
         """Whether all owners for whom it answers have been answered for.

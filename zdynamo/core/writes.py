@@ -67,6 +67,7 @@ class Writes:
         if held is not None:
             operation.unsure = True
             operation.context = context_after(copy.record, held, seen or NOTHING_SEEN)
+            operation.clock = copy.record.clock
             self._staged.append(operation)  # it may be of this very batch
             return self._send(operation, copy.encoded, placement, now)
         operation.sibling = sibling
@@ -98,7 +99,9 @@ class Writes:
         if refusal is not None:
             return turned_down(operation, refusal)
         copy = self._replica.load(operation.key)
-        encoded = self._replica.stage(operation.key, copy.birth, merge(copy.record, record), copy)
+        settled = merge(copy.record, record)
+        encoded = self._replica.stage(operation.key, copy.birth, settled, copy)
+        operation.clock = settled.clock
         self._staged.append(operation)
         return self._send(operation, encoded, placement, now, round)
 
@@ -148,7 +151,7 @@ class Writes:
         A node that was more than one round behind has set its copy aside by now, and holds only what it has written.
         """
         waits = replica in operation.tally.waiting and replica not in operation.resent
-        if not waits or not self._replica.fetch(operation.key):
+        if not waits or not operation.is_in(self._replica.load(operation.key).record):
             return self.missed(replica, operation, placement, now)
         operation.resent += (replica,)
         return [self._as_held(replica, operation, placement, now)]
@@ -304,7 +307,7 @@ class Writes:
     def _replace(self, owner: NodeId, operation: Write, placement: Placement, now: Now) -> list[Effect]:
         """Somebody stands in for an owner, and is counted; []: there is nobody."""
         node = next_fallback(operation.key, placement, self._state, operation.hold, self._pending.bytes_to)
-        if node is None or not self._replica.fetch(operation.key):
+        if node is None or not operation.is_in(self._replica.load(operation.key).record):
             return []
         operation.hold = {**operation.hold, node: (owner,)}
         self._pending.asked(operation, node)
