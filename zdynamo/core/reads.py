@@ -24,7 +24,6 @@ from zdynamo.core.repairs import Repairs
 from zdynamo.core.standins import next_fallback, readers
 from zdynamo.core.state import State
 from zdynamo.core.tally import Quorum, Tally
-from zdynamo.core.tombstones import is_dead
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
     Absent,
