@@ -34,7 +34,7 @@ class Dots:
         self.broken: list[Broken] = []
         self._known: dict[tuple[int, int, int], tuple[bytes, Sibling]] = {}
         self._seen: set[bytes] = set()  # records, as they are stored
-        self._actors: dict[bytes, set[int]] = {}  # by request, who has written it
+        self._of: dict[bytes, set[tuple[int, int, int]]] = {}  # by request, the dots under which it was written
 
     def watch(self, staged: dict[bytes, bytes | None]) -> None:
         for key, stored in staged.items():
@@ -48,15 +48,15 @@ class Dots:
                 known = self._known.get(sibling.dot)
                 if known is None:
                     self._known[sibling.dot] = (key, sibling)
-                    self._actors.setdefault(sibling.request, set()).add(sibling.dot[0])
+                    self._of.setdefault(sibling.request, set()).add(sibling.dot)
                     continue
                 if known != (key, sibling):
                     what = f"{sibling.dot} is of {known[1].value[:40]!r} and of {sibling.value[:40]!r}"
                     self.broken.append(Broken("dots-are-unique", what, place_of(key)))
 
     def has_twins(self, request: bytes) -> bool:
-        """Whether several coordinators have written it."""
-        return len(self._actors.get(request, ())) > 1
+        """Whether it was written more than once: by several coordinators, or by one over what it met."""
+        return len(self._of.get(request, ())) > 1
 
 
 def one_view(simulation: Simulation) -> Iterator[Broken]:

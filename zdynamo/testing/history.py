@@ -31,7 +31,7 @@ class Operation(Struct, kw_only=True):
     begin_ms: int
     deadline_ms: int  # a span
     doubled: bool = False  # several copies of it may have been under way: attempts, or what the network has doubled
-    twins: bool = False  # several coordinators have written it: where that is known, it may come to light late
+    twins: bool = False  # it was written more than once: where that is known, one of them may come to light late
     end_ms: int = -1  # -1: not yet
     outcome: Outcome = ""  # nothing: surely nothing was written, or the read failed; unknown: it may have been written
     answer: str = ""  # as the client was told, for people
