@@ -44,7 +44,16 @@ class Load:
 
     def verdict(self) -> Verdict:
         """Every key is read from all its replicas."""
-        converge(self._placed.client, keys_of(self.recorder), 3, self.recorder, 0.0, lambda: 0, lambda what: None)
+        converge(
+            self._placed.client,
+            keys_of(self.recorder),
+            3,
+            self.recorder,
+            0.0,
+            lambda: 0,
+            lambda: None,
+            lambda what: None,
+        )
         self._placed.close()
         return judge(self.recorder.lines)
 
