@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from zdynamo import codec, messages
 from zdynamo.core.context import decode_context, encode_context
@@ -28,10 +29,12 @@ from zdynamo.messages import (
     Delete,
     DescribeCluster,
     DescribeNode,
+    Digests,
     Done,
     Explain,
     Explained,
     FetchReplica,
+    Figures,
     Forward,
     Forwarded,
     Found,
@@ -82,11 +85,14 @@ from zdynamo.messages import (
     ReplicaRefused,
     ReplicaState,
     ReplicaStored,
+    RequestsOf,
     RoundBegun,
     Rumor,
     SiblingState,
     SiblingValue,
+    Spread,
     StoreReplica,
+    StoreSizes,
     SwapRecords,
     Table,
     Topology,
@@ -167,11 +173,21 @@ ANSWERS: dict[ClientAnswer, str] = {
         "9b0cc410000102030405060708090a0b0c0d0e0fcd012cc2cd0200110304059192a96220697320646f776e02a57472656573"
     ),
 }  # fmt: skip
-HELD = HintsHeld("fedcba9876543210", 3, 4096)
+HELD = HintsHeld("fedcba9876543210", 3, 4096, 5000)
+FIGURES = Figures(
+    2, 3, (250, 500), (RequestsOf("put", {"done": 3}, Spread(900, (1, 1, 1))),), Spread(70, (1, 0, 0)),
+    StoreSizes(7, 4096, -1), Digests(2**64 - 1, 2, 0), ("fedcba9876543210",),
+)  # fmt: skip
 DESCRIPTION = NodeDescription(
-    REQUEST, "0123456789abcdef", "a", "cl", {"puts": 1}, ("alone",), "memory", "never", 12, (HELD,)
+    REQUEST, "0123456789abcdef", "a", "cl", {"puts": 1}, ("alone",), "memory", "never", 12, (HELD,), FIGURES
 )
 DESCRIPTION_HEX = (
+    "9c08c410000102030405060708090a0b0c0d0e0fb030313233343536373839616263646566a161a2636c81a4707574730191"
+    "a5616c6f6e65a66d656d6f7279a56e657665720c9194b06665646362613938373635343332313003cd1000cd138898020392"
+    "ccfacd01f49193a370757481a4646f6e650392cd0384930101019246930100009307cd1000ff93cfffffffffffffffff0200"
+    "91b066656463626139383736353433323130"
+)
+DESCRIPTION_WITHOUT_FIGURES_HEX = (
     "9b08c410000102030405060708090a0b0c0d0e0fb030313233343536373839616263646566a161a2636c81a4707574730191"
     "a5616c6f6e65a66d656d6f7279a56e657665720c9193b06665646362613938373635343332313003cd1000"
 )
@@ -299,6 +315,13 @@ def test_an_answer_has_the_bytes_it_always_had(answer: ClientAnswer, frozen: str
     assert codec.decode_answers(b"\x91" + bytes.fromhex(frozen)) == [answer]
 
 
+def test_a_description_by_an_earlier_version_is_read() -> None:
+    earlier = bytes.fromhex(DESCRIPTION_WITHOUT_FIGURES_HEX)
+
+    held = HintsHeld("fedcba9876543210", 3, 4096)
+    assert codec.decode_answers(b"\x91" + earlier) == [replace(DESCRIPTION, hints=(held,), figures=None)]
+
+
 @pytest.mark.parametrize(("message", "frozen"), named(PEER))  # type: ignore[arg-type]
 def test_a_peer_message_has_the_bytes_it_always_had(message: PeerMessage, frozen: str) -> None:
     assert codec.encode(message).hex() == frozen
@@ -400,7 +423,7 @@ def test_a_message_of_a_later_version_is_refused_with_its_whole_frame() -> None:
 
 def test_a_request_id_has_sixteen_bytes() -> None:
     with pytest.raises(Malformed):
-        codec.decode_requests(codec.encode([msgspec.structs.replace(GET, request=bytes(15))]))
+        codec.decode_requests(codec.encode([replace(GET, request=bytes(15))]))
 
 
 @given(st.binary(max_size=200), st.sampled_from(FRAMES))

@@ -34,6 +34,7 @@ from zdynamo.core.layout import make_layout
 from zdynamo.core.node import Node
 from zdynamo.core.pace import Pace
 from zdynamo.core.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
+from zdynamo.core.served import Served
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.tally import Tally
 from zdynamo.core.trees import Trees
@@ -42,6 +43,7 @@ from zdynamo.messages import (
     PROTOCOL_LOWEST,
     Addresses,
     Constants,
+    Done,
     FetchReplica,
     Frame,
     Get,
@@ -54,6 +56,7 @@ from zdynamo.messages import (
     ReplicaFetched,
     ReplicaStored,
     StoreReplica,
+    StoreSizes,
     View,
 )
 from zdynamo.partition import HASH_VERSION, storage_key
@@ -89,6 +92,9 @@ class Dictionary:
 
     def room(self) -> bool:
         return True
+
+    def sizes(self) -> StoreSizes:
+        return StoreSizes(len(self._pairs), 0, -1)
 
     def commit(self) -> None: ...
 
@@ -153,6 +159,7 @@ def _records() -> dict[str, Callable[[], object]]:
         "decode a record": lambda: decode_record(encoded),
         "adjust a hash tree": _adjusted_tree(first, second),
         "count an answer for the pace": _answer_counted(),
+        "count a request and its answer": _request_served(),
         "put: its versions alone": _versions_of_a_put(encoded, newer),
     }
 
@@ -176,6 +183,21 @@ def _adjusted_tree(first: Record, second: Record) -> Callable[[], object]:
 def _answer_counted() -> Callable[[], object]:
     pace, answered = Pace(2**25), count()
     return lambda: pace.answered(3, next(answered) >> 5)  # 32 of them a millisecond
+
+
+def _request_served() -> Callable[[], object]:
+    """A put alone in its frame, and its answer alone in another, while others wait."""
+    served, number = Served(), count()
+    requests = [Put(_request(at), "", 5000, "default", b"key", b"", "x") for at in range(2 * A_ROUND)]
+    answers = [Done(put.request, b"") for put in requests]
+    served.taken(requests[:A_ROUND], 0)
+
+    def serve() -> None:
+        at = next(number)
+        served.taken((requests[(at + A_ROUND) % len(requests)],), at)
+        served.answered((answers[at % len(answers)],), at + 3_000)
+
+    return serve
 
 
 def _versions_of_a_put(encoded: bytes, draft: Sibling) -> Callable[[], bytes]:

@@ -287,6 +287,51 @@ class HintsHeld(Struct, array_like=True, frozen=True):
     target: NodeId
     count: int  # records
     bytes: int  # of them as they were when they were stored
+    held_ms: int = -1  # for how long there has been something to hold, as far as this process knows; -1: not told
+
+
+class Spread(Struct, array_like=True, frozen=True):
+    """How long something took: how often, by `Figures.bounds_us`."""
+
+    sum_us: int
+    counts: tuple[int, ...]  # above the bound before, up to this one; the last: above all
+
+
+class RequestsOf(Struct, array_like=True, frozen=True):
+    """Requests of one kind that clients have sent to this node."""
+
+    kind: str  # "get", "put", "delete", "list"
+    outcomes: dict[str, int]  # how they were answered, and how many
+    took: Spread  # of those neither refused nor overloaded
+
+
+class StoreSizes(Struct, array_like=True, frozen=True):
+    """What a store holds and has room for."""
+
+    keys: int  # about so many, the node's own among them
+    disk_bytes: int
+    free_bytes: int  # on its disk; -1: it has none
+
+
+class Digests(Struct, array_like=True, frozen=True):
+    """What nodes have to agree on, 64 bits each; 0: there is none."""
+
+    table: int  # of members
+    layout: int
+    buckets: int
+
+
+class Figures(Struct, array_like=True, frozen=True):
+    """What a node counts and measures beside its counters, since it was started."""
+
+    r: int  # where neither the request nor its bucket says otherwise
+    w: int
+    bounds_us: tuple[int, ...]  # of all spreads
+    requests: tuple[RequestsOf, ...]
+    turns: Spread  # of the process loop: from waking up until all effects are sent
+    store: StoreSizes
+    digests: Digests
+    buckets_differ: tuple[NodeId, ...]  # members with another table of buckets
 
 
 class NodeDescription(Struct, array_like=True, tag=8, frozen=True):
@@ -302,6 +347,7 @@ class NodeDescription(Struct, array_like=True, tag=8, frozen=True):
     durability: str
     uptime_ms: int
     hints: tuple[HintsHeld, ...] = ()
+    figures: Figures | None = None  # an earlier version does not tell them
 
 
 class KeysListed(Struct, array_like=True, tag=9, frozen=True):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from support.five import LIMITS, RECORD, Five, record_of
 from support.nodes import CLUSTER, LoneNode, sent, view
 
-from zdynamo.core.events import FromPeer, Send
+from zdynamo.core.events import FromPeer, Send, Tick
 from zdynamo.core.hints import Held, Hints
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Frame, HintsHeld, HoldReplica, ReplicaRefused, ReplicaStored
@@ -272,8 +272,20 @@ def test_hints_are_described_after_a_restart_as_before() -> None:
 
     again = Five(owning=False, store=node.store)
 
-    described = tuple(HintsHeld(target, 1, len(RECORD)) for target in sorted(node.others))
-    assert again.node._handoff.describe() == node.node._handoff.describe() == described
+    described = tuple(HintsHeld(target, 1, len(RECORD), 0) for target in sorted(node.others))
+    assert again.node._handoff.describe(again.now) == node.node._handoff.describe(node.now) == described
+
+
+def test_how_long_something_is_held_is_told_from_when_there_was_nothing() -> None:
+    node = Five(owning=False)
+    node.holds("b")
+    node.step(Tick())
+
+    node.monotonic_ms += 5_000
+    node.holds("b", "c")
+
+    held_ms = {held.target: held.held_ms for held in node.node._handoff.describe(node.now)}
+    assert held_ms == {"b": 5_000, "c": 0}
 
 
 def test_a_node_without_a_layout_holds_nothing() -> None:

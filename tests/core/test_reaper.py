@@ -108,6 +108,21 @@ def test_a_pass_asks_every_other_owner_for_exactly_what_is_dead_here() -> None:
     assert node.node._reaper.waits(KEY, node.now) == "being proven"
 
 
+def test_a_node_tells_how_many_entries_it_has_found_in_the_index_of_what_is_dead() -> None:
+    keys = keys_of(4)
+    node = holding((keys[0], TOMBSTONE), (keys[1], VALUE), (keys[2], TOMBSTONE), (keys[3], EXPIRING))
+    before = node.node._reaper.waiting
+
+    ask = asked(node)
+    meanwhile = node.node._reaper.waiting
+    for answer in (held_by(ask), *(RoundBegun(ask.request, PARTITION, round, "") for round in (1, 2))):
+        both_say(node, answer)
+    both_say(node, Reaped(ask.request, PARTITION, ()))
+    until_next_pass(node, 30_000)
+
+    assert (before, meanwhile, node.node._reaper.waiting) == (0, 3, 1)
+
+
 def test_two_rounds_are_begun_one_after_the_other_and_only_then_is_anything_removed() -> None:
     node = holding((KEY, TOMBSTONE))
     ask = asked(node)

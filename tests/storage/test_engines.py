@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from zdynamo.config import StorageSettings
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.errors import ConfigError, StoreDamaged, StoreFull
+from zdynamo.messages import StoreSizes
 from zdynamo.storage import open_store
+from zdynamo.storage.memory import MemoryStore
 from zdynamo.storage.rocksdb import COMMIT_FREE_MIN, RocksStore
 from zdynamo.storage.space import FreeSpace
 
@@ -38,6 +40,14 @@ def kept(store: Store) -> list[tuple[bytes, bytes]]:
 
 
 # both engines
+
+
+def test_an_engine_tells_about_how_many_keys_it_has(store: Store) -> None:
+    for number in range(100):
+        store.put(b"key-%d" % number, bytes(100))
+    store.commit()
+
+    assert store.sizes().keys == 100
 
 
 def test_a_read_sees_what_is_staged(store: Store) -> None:
@@ -316,6 +326,21 @@ def test_too_little_free_space_refuses_the_commit_and_writes_nothing(tmp_path: P
     assert kept(full) == [(b"cart", b"milk")]
     assert full.get(b"cart") == b"milk"
     full.close()
+
+
+def test_sizes_are_those_of_the_disk_and_memory_has_none(tmp_path: Path) -> None:
+    store = on_disk(tmp_path / "store", measure=lambda: 100 * MIB)
+    before = store.sizes()
+
+    store.put(b"key", bytes(MIB))
+    store.commit()
+
+    grown = store.sizes().disk_bytes - before.disk_bytes
+    assert before.free_bytes == 100 * MIB
+    assert MIB <= grown <= 3 * MIB
+    assert 100 * MIB - 2 * MIB <= store.sizes().free_bytes < 100 * MIB
+    assert MemoryStore().sizes() == StoreSizes(0, 0, -1)
+    store.close()
 
 
 def test_room_ends_at_the_free_space_to_keep(tmp_path: Path) -> None:

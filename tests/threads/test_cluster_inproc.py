@@ -61,6 +61,30 @@ def test_all_nodes_of_a_formed_cluster_have_one_table() -> None:
         assert len(tables) == 1
 
 
+def test_a_node_tells_how_long_requests_of_its_clients_and_turns_of_its_loop_took() -> None:
+    with running("abc") as cluster, cluster.client("a") as a, cluster.client("b") as b:
+        for number in range(20):
+            a.ask(put(b"%d" % number))
+        a.ask(get(b"0"))
+        a.ask(get(b"none"))
+
+        described, other = a.description(), b.description()
+
+        figures, of_other = described.figures, other.figures
+        assert figures is not None and of_other is not None
+        served = {requests.kind: requests for requests in figures.requests}
+        assert served["put"].outcomes == {"done": 20}
+        assert served["get"].outcomes == {"found": 1, "absent": 1}
+        assert sum(served["put"].took.counts) == 20
+        assert 20 * 20 < served["put"].took.sum_us < 20 * 5_000_000
+        assert [requests.outcomes for requests in of_other.requests] == [{}] * 4
+        assert sum(figures.turns.counts) > 22
+        assert figures.turns.sum_us < described.uptime_ms * 1000
+        assert figures.digests == of_other.digests
+        assert figures.store.keys >= 20
+        assert described.counters["requests.taken"] >= 22
+
+
 def test_what_one_node_deletes_is_absent_at_all() -> None:
     with running("abc") as cluster, cluster.client("a") as a, cluster.client("b") as b, cluster.client("c") as c:
         assert isinstance(a.ask(put(b"k")), Done)

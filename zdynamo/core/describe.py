@@ -2,10 +2,20 @@
 
 from collections.abc import Iterable
 
+from zdynamo.core.buckets import table_digest
 from zdynamo.core.placement import Placement
+from zdynamo.core.served import BOUNDS_US, Histogram, Served
 from zdynamo.core.state import State
-from zdynamo.core.store import Store
-from zdynamo.messages import ClientLimits, DescribeCluster, DescribeNode, HintsHeld, NodeDescription, Topology
+from zdynamo.messages import (
+    ClientLimits,
+    DescribeCluster,
+    DescribeNode,
+    Digests,
+    Figures,
+    HintsHeld,
+    NodeDescription,
+    Topology,
+)
 
 
 def describe_cluster(request: DescribeCluster, placement: Placement, state: State) -> Topology:
@@ -30,11 +40,12 @@ def describe_node(
     placement: Placement,
     counters: dict[str, int],
     more_notices: Iterable[str],
-    store: Store,
+    state: State,
     uptime_ms: int,
     hints: tuple[HintsHeld, ...],
+    figures: Figures,
 ) -> NodeDescription:
-    view = placement.view
+    view, store = placement.view, state.store
     return NodeDescription(
         request.request,
         view.me.id,
@@ -46,6 +57,21 @@ def describe_node(
         store.durability,
         uptime_ms,
         hints,
+        figures,
+    )
+
+
+def figures_of(placement: Placement, state: State, served: Served, turns: Histogram) -> Figures:
+    view, limits = placement.view, state.limits
+    return Figures(
+        limits.r,
+        limits.w,
+        BOUNDS_US,
+        served.requests(),
+        turns.spread(),
+        state.store.sizes(),
+        Digests(view.table_digest, view.layout.digest if view.layout else 0, table_digest(state.buckets.table)),
+        view.buckets_differ,
     )
 
 

@@ -65,6 +65,7 @@ class Handoff:
         self._pending = pending
         self._linked = linked
         self._sweeps: dict[NodeId, Sweep] = {}
+        self._held_since_ms: dict[NodeId, int] = {}  # without a break, as often as that is looked at
         self._due_ms = 0
 
     @property
@@ -79,6 +80,7 @@ class Handoff:
         """Send what may be sent."""
         if not self._hints.held or now.monotonic_ms < self._due_ms:
             return []
+        self._look_for_how_long(now)
         pause_ms = self._state.pace.pause_ms(now.monotonic_ms)
         self._due_ms = now.monotonic_ms + (pause_ms or AGAIN_MS)
         if pause_ms:
@@ -136,9 +138,17 @@ class Handoff:
             sweep.after = b""
         return kept
 
-    def describe(self) -> tuple[HintsHeld, ...]:
+    def describe(self, now: Now) -> tuple[HintsHeld, ...]:
         """What is held, for people and scripts."""
-        return tuple(HintsHeld(target, held.count, held.bytes) for target, held in sorted(self._hints.held.items()))
+        self._look_for_how_long(now)
+        return tuple(
+            HintsHeld(target, held.count, held.bytes, now.monotonic_ms - self._held_since_ms[target])
+            for target, held in sorted(self._hints.held.items())
+        )
+
+    def _look_for_how_long(self, now: Now) -> None:
+        since_ms = self._held_since_ms
+        self._held_since_ms = {target: since_ms.get(target, now.monotonic_ms) for target in self._hints.held}
 
     def _fill(self, target: NodeId, sweep: Sweep, placement: Placement, now: Now) -> list[Effect]:
         """As much as the window has room for; at the end of a sweep that left something, a rest."""

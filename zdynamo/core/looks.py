@@ -41,7 +41,8 @@ def gather(state: State, partition: int, turn: Turn, work: Work, now: Now) -> tu
     looked = 0
     for key, ends_ms in islice(state.tombstones.entries(partition, turn.after), entries_max):
         looked += 1
-        turn.after, turn.seen = key, True
+        turn.after = key
+        turn.seen += 1
         if ends_ms > wall_ms:
             turn.will_end(ends_ms)
             continue
@@ -58,7 +59,7 @@ def gather(state: State, partition: int, turn: Turn, work: Work, now: Now) -> tu
             break
     else:
         if looked < entries_max:
-            turn.after = b""
+            turn.after, turn.waiting = b"", turn.seen
     work.entries += looked
     work.keys += len(items)
     return tuple(items)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from zdynamo.core.compare import Compare
-from zdynamo.core.describe import describe_cluster, describe_node
+from zdynamo.core.describe import describe_cluster, describe_node, figures_of
 from zdynamo.core.events import (
     Effect,
     Event,
@@ -36,6 +36,7 @@ from zdynamo.core.placement import Placement
 from zdynamo.core.pulls import Pulls
 from zdynamo.core.reaper import Reaper
 from zdynamo.core.requests import Requests
+from zdynamo.core.served import Histogram, Served
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.state import State
 from zdynamo.core.store import Store
@@ -128,6 +129,8 @@ class Node:
         state.clock.look(now)
         self._state = state
         self.counters = state.counters
+        self.served = Served()  # this one and the next are filled by the driver
+        self.turns = Histogram()  # of its loop
         self.stopping = False  # set by the driver: take nothing new, finish what is in progress
         self._started_ms = now.monotonic_ms
         self._placement: Placement | None = None
@@ -268,7 +271,7 @@ class Node:
         return [self._links.greet(event.to, placement, now.monotonic_ms), send]  # it may be another process by now
 
     def _peer_unreachable(self, event: PeerUnreachable, now: Now) -> list[Effect]:
-        self.counters["peers.unreachable"] += 1
+        self.counters["peers.full" if event.full else "peers.unreachable"] += 1
         if self._placement is None:
             return []
         told: list[Effect] = []
@@ -367,12 +370,7 @@ class Node:
         if isinstance(request, DescribeCluster):
             return self._describe_cluster(client, request, placement)
         if isinstance(request, DescribeNode):
-            uptime_ms = now.monotonic_ms - self._started_ms
-            counters = self.counters | self._compare.figures(now)
-            notices = (*self._pulls.notices(placement), *self._compare.notices(placement, now))
-            hints = self._handoff.describe()
-            described = describe_node(request, placement, counters, notices, self._state.store, uptime_ms, hints)
-            return [Reply(client, described)]
+            return self._describe_node(client, request, placement, now)
         if isinstance(request, Repair):
             return self._compare.repair(client, request, placement, now)
         deadline_ms = request.deadline_ms - event.waited_ms
@@ -391,3 +389,12 @@ class Node:
             Reply(client, Refused(request.request, reason)),
             Noted("cluster.refused", {"reason": reason}, "warning"),
         ]
+
+    def _describe_node(self, client: bytes, request: DescribeNode, placement: Placement, now: Now) -> list[Effect]:
+        state, served = self._state, self.served
+        counters = self.counters | self._compare.figures(now) | self._pending.figures()
+        counters |= {"reads.with_siblings": served.siblings, "tombstones.waiting": self._reaper.waiting}
+        notices = (*self._pulls.notices(placement), *self._compare.notices(placement, now))
+        uptime_ms, figures = now.monotonic_ms - self._started_ms, figures_of(placement, state, served, self.turns)
+        held = self._handoff.describe(now)
+        return [Reply(client, describe_node(request, placement, counters, notices, state, uptime_ms, held, figures))]

@@ -174,5 +174,9 @@ class Pending:
         )
         yield from past
 
+    def figures(self) -> dict[str, int]:
+        """How much there is of it now."""
+        return {"requests.unanswered": self.unanswered, "requests.bytes_in_flight": self.bytes_in_flight}
+
     def __len__(self) -> int:
         return len(self._operations)

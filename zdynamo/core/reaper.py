@@ -89,6 +89,11 @@ class Reaper:
             due_ms = self._fresh_at_ms if due_ms is None else min(due_ms, self._fresh_at_ms)
         return due_ms
 
+    @property
+    def waiting(self) -> int:
+        """Tombstones, and what expires or has, in the copies of this node; about so many."""
+        return self._turns.waiting
+
     def tick(self, placement: Placement, now: Now) -> list[Effect]:
         now_ms = now.monotonic_ms
         if self._state.tombstones.fresh and now_ms >= self._fresh_at_ms:

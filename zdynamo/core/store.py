@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from zdynamo.messages import StoreSizes
+
 
 class Store(Protocol):
     """An ordered map of bytes with staged writes. One owner thread. Reads see what is staged."""
@@ -44,6 +46,10 @@ class Store(Protocol):
 
     def room(self) -> bool:
         """False when the free space is below `disk_free_min`: client puts are refused."""
+        ...
+
+    def sizes(self) -> StoreSizes:
+        """Figures that cost nothing to have."""
         ...
 
     def close(self) -> None: ...

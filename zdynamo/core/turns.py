@@ -19,12 +19,13 @@ class Turn(Struct, kw_only=True):
     failed: bool = False  # the last pass
     fresh: bool = True  # entries have been added that a look in the same batch does not see yet
     after: bytes = b""  # the storage key up to which this sweep has looked; b"": it begins
-    seen: bool = False  # whether this sweep has found entries
+    seen: int = 0  # entries that this sweep has found
+    waiting: int = 0  # that the last whole sweep has found
     again: bool = False  # whether it has found any that are to be looked at after the usual rest
     ends_ms: int = 0  # wall clock: when the first of the others will be dead; 0: there are none
 
     def begin_sweep(self) -> None:
-        self.after, self.seen, self.again, self.ends_ms = b"", False, self.fresh, 0
+        self.after, self.seen, self.again, self.ends_ms = b"", 0, self.fresh, 0
         self.fresh = False
 
     def will_end(self, ends_ms: int) -> None:
@@ -56,6 +57,11 @@ class Turns:
     def next_due_ms(self) -> int | None:
         """When `due` is to be asked; there may be none so early any more."""
         return self._queue[0][0] if self._queue else None
+
+    @property
+    def waiting(self) -> int:
+        """Entries of all partitions, as they were when each was last looked through."""
+        return sum(max(turn.waiting, turn.seen) for turn in self._turns.values())
 
     def of(self, partition: int) -> Turn | None:
         return self._turns.get(partition)

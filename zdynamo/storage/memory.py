@@ -7,6 +7,7 @@ from weakref import WeakSet
 from sortedcontainers import SortedList  # type: ignore[import-untyped]
 
 from zdynamo.core.store import OWN_KEYS
+from zdynamo.messages import StoreSizes
 
 
 class MemoryStore:
@@ -67,6 +68,9 @@ class MemoryStore:
 
     def room(self) -> bool:
         return True
+
+    def sizes(self) -> StoreSizes:
+        return StoreSizes(len(self._committed), 0, -1)
 
     def close(self) -> None:
         """Nothing is held but memory."""

@@ -13,10 +13,13 @@ from rocksdict import Rdict, ReadOptions, WriteBatch
 
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.errors import StoreDamaged, StoreFailed, StoreFull
+from zdynamo.messages import StoreSizes
 from zdynamo.storage.rocksdb_folder import open_database, remedy
 from zdynamo.storage.space import FreeSpace, free_bytes
 
 COMMIT_FREE_MIN = 48 * 2**20  # bytes: below, RocksDB might fail to flush its write buffers, which stops it for good
+
+SIZES = ("estimate-num-keys", "total-sst-files-size", "size-all-mem-tables")
 
 
 class RocksStore:
@@ -99,6 +102,11 @@ class RocksStore:
 
     def room(self) -> bool:
         return self._space.left() >= self._disk_free_min
+
+    def sizes(self) -> StoreSizes:
+        """As RocksDB estimates them; the write-ahead log is as large as what it keeps for the tables in memory."""
+        keys, tables, log = (self._open.property_int_value(f"rocksdb.{name}") or 0 for name in SIZES)
+        return StoreSizes(keys, tables + log, max(0, self._space.left()))
 
     def close(self) -> None:
         """What is staged is dropped; what is committed is with the operating system already."""

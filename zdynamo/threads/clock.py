@@ -21,6 +21,11 @@ def true_now() -> Now:
     return Now(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
 
 
+def monotonic_us() -> int:
+    """For how long something takes."""
+    return time.monotonic_ns() // 1_000
+
+
 def shifted_by(file: Path) -> Callable[[], Now]:
     """A clock that is wrong by what the file says. Raises: OSError, ValueError if there are no 8 bytes to read."""
     with file.open("rb") as opened:

@@ -31,7 +31,7 @@ from zdynamo.errors import Malformed, StoreFailed, StoreFull
 from zdynamo.messages import ClientAnswer, Frame, Hello, NodeId, PeerMessage, Ping, Pong, Probe, Probed, Table, View
 from zdynamo.threads import router, sender
 from zdynamo.threads.channel import Socket, offer, waiting
-from zdynamo.threads.clock import now
+from zdynamo.threads.clock import monotonic_us, now
 from zdynamo.threads.log import Log
 from zdynamo.threads.pumps import FAREWELL_MS
 
@@ -80,6 +80,7 @@ class Processor:
         self._log = log
         self._flush_due_ms = now().monotonic_ms + flush_interval_ms
         self._looked_at_ms = now().monotonic_ms  # what is taken next has waited since then at most
+        self._woken_us = 0  # when this turn began
         self._stop_at_ms: int | None = None
         self._ended = False
         self._effects: list[Effect] = []
@@ -123,7 +124,7 @@ class Processor:
     def _turn(self) -> None:
         before_ms, wait_ms = now().monotonic_ms, self._wait_ms()
         ready = dict(self._poller.poll(wait_ms))
-        woken_ms = now().monotonic_ms
+        woken_ms, self._woken_us = now().monotonic_ms, monotonic_us()
         if 0 < woken_ms - before_ms <= wait_ms + LATE_MS:  # nothing was there: what is now has just come
             self._looked_at_ms = woken_ms
         waited_ms, self._looked_at_ms = woken_ms - self._looked_at_ms, woken_ms
@@ -134,13 +135,16 @@ class Processor:
         if self._mail in ready:
             for parts in waiting(self._mail, PEER_FRAMES_MAX):
                 if len(parts) > 1:  # not a letter but something that the router has counted
-                    self._node.counters[parts[0].decode()] += 1
+                    self._node.counters[parts[0].decode()] += int(parts[1])
                     continue
                 letter = router.decode_mail(parts[0])
                 self._step(Mailed(letter.to, letter.message))
         if self._evidence in ready:
             for parts in waiting(self._evidence, PEER_FRAMES_MAX):
-                self._step(PeerUnreachable(parts[1].decode(), full=parts[0] == sender.FULL))
+                full = parts[0] == sender.FULL
+                if full:
+                    self._node.counters["frames.dropped"] += int(parts[2])
+                self._step(PeerUnreachable(parts[1].decode(), full=full))
         if self._inbox in ready:
             self._take_frames(waited_ms)
         if self._requests in ready:
@@ -149,6 +153,7 @@ class Processor:
         if due_ms is not None and now().monotonic_ms >= due_ms:
             self._step(Tick())
         self._finish()
+        self._node.turns.add(monotonic_us() - self._woken_us)
 
     def _wait_ms(self) -> int:
         dues = [due for due in (self._node.next_due_ms, self._flush_due_ms, self._stop_at_ms) if due is not None]
@@ -173,6 +178,7 @@ class Processor:
                 self._node.counters["frames.malformed"] += 1
                 fields: dict[str, object] = {"sender": _printable(parts[0]), "bytes": len(parts[-1])}
                 self._log.seldom("warning", "frame.malformed", fields)
+        self._node.counters["frames.taken"] += len(frames)
         frames.sort(key=_data_after_control)
         for frame in frames:
             self._effects += self._node.step(FromPeer(frame, waited_ms), moment)
@@ -187,6 +193,8 @@ class Processor:
                 fields: dict[str, object] = {"sender": parts[0].hex(), "bytes": len(parts[-1])}
                 self._log.seldom("warning", "request.malformed", fields)
                 continue
+            self._node.counters["requests.taken"] += len(requests)
+            self._node.served.taken(requests, self._woken_us - waited_ms * 1000)
             for request in requests:
                 self._effects += self._node.step(FromClient(parts[0], request, waited_ms), moment)
 
@@ -228,7 +236,9 @@ class Processor:
                 for frame in self._frames(peer, messages):
                     parts += (peer.encode(), frame)
             self._outbox.send_multipart(parts)
+        sent_us = monotonic_us() if to_clients else 0
         for client, answers in to_clients.items():
+            self._node.served.answered(answers, sent_us)
             if not offer(self._requests, [client, codec.encode(answers)]):
                 self._node.counters["answers.dropped"] += len(answers)
 

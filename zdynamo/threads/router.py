@@ -72,6 +72,7 @@ class Router:
         self._keep = keep
         self._log = log
         self._connect_from = connect_from
+        self._mail_dropped = 0  # that is still to be told
         self._subscribed: dict[str, int] = {}  # address -> epoch of whoever it was connected for
         self._seeds: dict[str, Socket] = {}
         self._poller = zmq.Poller()
@@ -110,7 +111,7 @@ class Router:
                 message = codec.decode_gossip(parts[0])
             except Malformed:
                 self._log.seldom("warning", "gossip.malformed", {"bytes": len(parts[0])})
-                offer(self._mail, [b"gossip.malformed", b""])
+                self._send_mail([b"gossip.malformed", b"1"])
                 continue
             self._step(Gossiped(message))
 
@@ -135,7 +136,7 @@ class Router:
         for effect in effects:
             match effect:
                 case Mail():
-                    offer(self._mail, [encode_letter(effect)])
+                    self._send_mail([encode_letter(effect)])
                 case Publish(message):
                     offer(self._pub, [codec.encode(message)])
                 case NewView(view):
@@ -149,6 +150,13 @@ class Router:
                     self._log.note(level, name, fields)
                 case Fail(reason):
                     raise NodeFailed(reason)
+
+    def _send_mail(self, parts: list[bytes]) -> None:
+        """A letter, or what is to be counted and how many: both are dropped, and counted, if there is no room."""
+        if not offer(self._mail, parts):
+            self._mail_dropped += 1
+        elif self._mail_dropped and offer(self._mail, [b"mail.dropped", b"%d" % self._mail_dropped]):
+            self._mail_dropped = 0
 
     def _subscribe(self, view: View) -> None:
         """One connection an address, however many members say that it is theirs.

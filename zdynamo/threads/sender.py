@@ -1,5 +1,6 @@
 """The send thread: one DEALER a peer, never waiting for any of them."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import msgspec
@@ -56,7 +57,7 @@ class Sender:
         self._strangers: list[tuple[Socket, int]] = []  # with the time they are closed at
         self._poller = zmq.Poller()
         self._poller.register(outbox, zmq.POLLIN)
-        self._full: set[bytes] = set()  # peers whose queue had no room in this turn
+        self._full: Counter[bytes] = Counter()  # frames that the queue to a peer had no room for in this turn
         self._monitored: dict[Socket, bytes] = {}
 
     def run(self) -> None:
@@ -72,7 +73,8 @@ class Sender:
                         return
                     self._carry_out(round_)
                 while self._full:
-                    offer(self._evidence, [FULL, self._full.pop()])
+                    peer, dropped = self._full.popitem()
+                    offer(self._evidence, [FULL, peer, b"%d" % dropped])
                 self._close_strangers()
         finally:
             self._close()
@@ -93,7 +95,7 @@ class Sender:
         try:
             connection.dealer.send(frame, zmq.NOBLOCK)
         except zmq.Again:
-            self._full.add(peer)
+            self._full[peer] += 1
 
     def _connect(self, targets: list[PeerAddress]) -> None:
         wanted = {target.id.encode(): target for target in targets}
