@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test lint bench options clean
+.PHONY: run test lint bench options metrics clean
 
 run: $(INSTALLED)
 	$(BIN)/zdynamo local --nodes 3 --data data
@@ -25,6 +25,10 @@ bench: $(INSTALLED)
 # configs/zdynamo.toml and docs/options.md, from zdynamo/config.py
 options: $(INSTALLED)
 	$(BIN)/python tools/options.py
+
+# the table of docs/metrics.md and configs/grafana/zdynamo.json, from zdynamo/http/metrics.py and tools/metrics.py
+metrics: $(INSTALLED)
+	$(BIN)/python tools/metrics.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

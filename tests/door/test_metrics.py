@@ -140,9 +140,15 @@ def test_a_node_of_an_earlier_version_is_told_without_figures() -> None:
 
     names = {sample.name for sample in samples(topology, replace(description, figures=None))}
 
-    assert "zdynamo_coordinated_total" not in names  # it has coordinated none
     assert {"zdynamo_members", "zdynamo_read_repairs_total"} < names
     assert "zdynamo_requests_total" not in names
+
+
+def test_what_has_not_happened_yet_is_told_as_0_so_that_its_first_time_is_seen() -> None:
+    found = samples(*described(LoneNode()))
+
+    assert value(found, "zdynamo_hints_refused_total") == 0
+    assert value(found, "zdynamo_requests_total", kind="put", outcome="outcome_unknown") == 0
 
 
 def test_what_a_later_version_counts_is_told_by_its_own_name() -> None:

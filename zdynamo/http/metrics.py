@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 STATES = ("alive", "suspect", "unreachable", "down")
+FAILURES = ("quorum_not_met", "outcome_unknown", "overloaded", "refused")
+ZEROS = {name: 0 for name, metric in METRICS.items() if metric.name.endswith("_total")}
 
 
 def exposition(topology: "Topology", description: "NodeDescription") -> bytes:
@@ -63,9 +65,12 @@ def _node(topology: "Topology", description: "NodeDescription") -> "Iterator[Fam
 
 
 def _counters(counters: dict[str, int]) -> "Iterator[Family]":
-    """What is counted under a name that is not known here is by a later node, and is told as it is."""
+    """What is counted under a name that is not known here is by a later node, and is told as it is.
+
+    What has not happened yet is 0: of a series that begins with its first event, Prometheus would not see that event.
+    """
     families: dict[str, Family] = {}
-    for name, count in sorted(counters.items()):
+    for name, count in sorted((ZEROS | counters).items()):
         metric = METRICS.get(name) or Metric("zdynamo_other", "What a later version counts.", {"what": name})
         if count < 0:  # there has been nothing to measure
             continue
@@ -124,7 +129,7 @@ def _figures(figures: "Figures") -> "Iterator[Family]":
     about = "From when a request may have arrived until its answer leaves; not of those refused or overloaded."
     duration = HistogramMetricFamily("zdynamo_request_duration_seconds", about, labels=["kind"])
     for kind in figures.requests:
-        for outcome, count in sorted(kind.outcomes.items()):
+        for outcome, count in sorted((dict.fromkeys(FAILURES, 0) | kind.outcomes).items()):
             requests.add_metric([kind.kind, outcome], count)
         _add(duration, [kind.kind], kind.took, figures)
     yield from (requests, duration)
