@@ -20,6 +20,7 @@ VERBS = (
     "members",
     "ring",
     "status",
+    "top",
     "repair",
     "check-merge",
     "bench",
@@ -34,6 +35,7 @@ CLIENT_VERBS = (
     ["members"],
     ["ring"],
     ["status"],
+    ["top", "--once"],
     ["repair"],
 )
 NOBODY = "127.0.0.1:9"  # the discard port: nothing listens there

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from support.local import WITHIN_SECONDS, Local, local
 from support.processes import wait_until
+from support.screens import LEAVE_SCREEN, terminal
 
 from zdynamo.cli.cluster import ClusterFailed, check_ports, free_ports
 
@@ -123,7 +124,41 @@ def test_status_has_the_figures_of_each(cluster: Local) -> None:
     assert [node["reachable"] for node in status] == [True, True, True]
     assert {node["engine"] for node in status} == {"memory"}
     assert all(node["counters"] for node in status)
-    assert b"memory" in cluster.run("status").stdout
+    assert {"keys", "disk_bytes", "free_bytes"} == status[0]["store"].keys()
+    assert len({node["digests"]["table"] for node in status}) == 1
+    assert b"alive" in cluster.run("status").stdout
+
+
+def test_status_of_one_node_has_all_that_it_counts(cluster: Local) -> None:
+    cluster.run("put", "counted", "x")
+
+    shown = cluster.run("status", "b")
+
+    assert b"memory" in shown.stdout
+    assert b"frames.taken" in shown.stdout
+    assert [node["name"] for node in cluster.json("status", "b")] == ["b"]
+    assert cluster.run("status", "nobody").returncode == 2
+
+
+def test_top_once_has_a_line_for_each_node_in_80_columns(cluster: Local) -> None:
+    shown = cluster.run("top", "--once", "--interval=0.1").stdout.decode().splitlines()
+
+    assert shown[0].startswith("cluster ")
+    assert [line.split()[0] for line in shown[1:6]] == ["NODE", "a", "b", "c", "all"]
+    assert max(map(len, shown[1:6])) <= 80
+    assert [node["name"] for node in cluster.json("top", "--once", "--interval=0.1")["nodes"]] == ["a", "b", "c"]
+
+
+def test_top_on_a_terminal_goes_on_until_ctrl_c_and_gives_the_screen_back(cluster: Local) -> None:
+    with terminal(cluster.addresses[0], "top", "--interval=0.1") as screen:
+        screen.read_until(b"REPAIR/S")
+        screen.read_until(b"all agree")
+        screen.interrupt()
+        shown = screen.read_until(LEAVE_SCREEN)
+        ended = screen.process.wait(WITHIN_SECONDS)
+
+    assert ended == 0
+    assert b"Traceback" not in shown
 
 
 def test_bench_measures_a_running_cluster_without_errors(cluster: Local) -> None:

@@ -5,7 +5,21 @@ import sys
 
 import typer
 
-from zdynamo.cli import bench, check_merge, data, explain, gateway, keys, local, repair, simulate, start, views
+from zdynamo.cli import (
+    bench,
+    check_merge,
+    data,
+    explain,
+    gateway,
+    keys,
+    local,
+    repair,
+    simulate,
+    start,
+    status,
+    top,
+    views,
+)
 from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
 
 app = typer.Typer(
@@ -26,7 +40,8 @@ for verb in (
     explain.explain,
     views.members,
     views.ring,
-    views.status,
+    status.status,
+    top.top,
     repair.repair,
     check_merge.check_merge,
     bench.bench,

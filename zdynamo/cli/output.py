@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 
+from zdynamo.cli.tables import lines_of, table_of
 from zdynamo.plain import text
 
 DONE = 0
@@ -12,21 +13,6 @@ USAGE = 2
 NOT_FOUND = 3
 QUORUM_NOT_MET = 4
 INTERRUPTED = 130
-
-TABLE_WIDTH_PIPED = 250  # off a terminal nothing is cut to fit
-STATE_STYLES = {
-    "alive": "green",
-    "suspect": "yellow",
-    "down": "red",
-    "settled": "green",
-    "unsettled": "yellow",
-    "unreachable": "red",
-    "tombstone": "yellow",
-    "expired": "yellow",
-    "yes": "green",
-    "no": "red",
-    "unknown": "yellow",
-}
 
 
 def one_line(text: object) -> str:
@@ -62,18 +48,9 @@ def show_value(value: object) -> None:
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
     """Columns of text; colours and the terminal's width only on a terminal. `right`: columns of numbers."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(str(cell), style=STATE_STYLES.get(str(cell), "")) for cell in row))
+    table = table_of(columns, rows, right)
     if sys.stdout.isatty():
         Console(highlight=False).print(table)
-        return
-    console = Console(highlight=False, width=TABLE_WIDTH_PIPED)
-    with console.capture() as capture:
-        console.print(table)
-    print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)
+    else:
+        print("\n".join(lines_of(table)), flush=True)

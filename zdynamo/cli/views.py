@@ -1,15 +1,14 @@
-"""The verbs that show the cluster as one member sees it: members, ring, status."""
+"""The verbs that show the cluster as one member sees it: members, ring."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zdynamo.cli.data import DEFAULT_TIMEOUT_MS
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
-from zdynamo.cli.output import note, one_line, show_json, show_table
+from zdynamo.cli.output import note, show_json, show_table
 
 if TYPE_CHECKING:
-    from zdynamo.client import Client
-    from zdynamo.messages import MemberView, NodeDescription, Topology
+    from zdynamo.messages import MemberView, Topology
 
 
 def members(
@@ -101,74 +100,6 @@ def ring(
     )
 
 
-def status(
-    node: NodeOption = DEFAULT_NODE,
-    timeout_ms: TimeoutOption = DEFAULT_TIMEOUT_MS,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the figures of every member.
-
-    They count from the start of each node, which is its uptime ago. What an operator should know is noted below them.
-
-    Example: zdynamo status
-    """
-    with connect(node, timeout_ms) as client:
-        described = [(member, _describe(client, member)) for member in _by_name(client.topology())]
-    if as_json:
-        show_json([{**_named(member), **_figures(answer)} for member, answer in described])
-        return
-    names = {member.record.id: member.record.name for member, _ in described}
-    figures = {member.record.name: _rows(member, answer, names) for member, answer in described}
-    titles = list(dict.fromkeys(title for rows in figures.values() for title in rows))
-    show_table(
-        ("", *figures),
-        [(title, *(rows.get(title, "-") for rows in figures.values())) for title in titles],
-        right=tuple(figures),
-    )
-    for member, answer in described:
-        for notice in (answer,) if isinstance(answer, str) else answer.notices:
-            note(f"{member.record.name}: {notice}")
-
-
-def _describe(client: "Client", member: "MemberView") -> "NodeDescription | str":
-    """The member's own figures, or why there are none."""
-    from zdynamo.errors import RequestError
-
-    if member.state == "down":
-        return "down"
-    try:
-        return client.node_status(member.record.addresses.client)
-    except RequestError as error:
-        return one_line(error)
-
-
-def _figures(answer: "NodeDescription | str") -> dict[str, Any]:
-    if isinstance(answer, str):
-        return {"reachable": False, "error": answer}
-    return {
-        "reachable": True,
-        "engine": answer.engine,
-        "durability": answer.durability,
-        "uptime_ms": answer.uptime_ms,
-        "notices": answer.notices,
-        "hints": [{"target": held.target, "count": held.count, "bytes": held.bytes} for held in answer.hints],
-        "counters": answer.counters,
-    }
-
-
-def _rows(member: "MemberView", answer: "NodeDescription | str", names: dict[str, str]) -> dict[str, object]:
-    """Title to cell."""
-    rows: dict[str, object] = {"address": member.record.addresses.client, "state": member.state}
-    if isinstance(answer, str):
-        return rows
-    rows |= {"engine": answer.engine, "durability": answer.durability, "uptime": _span(answer.uptime_ms)}
-    for held in answer.hints:
-        rows[f"held for {names.get(held.target, held.target)}"] = (
-            f"{held.count:,} records, {held.bytes / 2**20:.1f} MiB"
-        )
-    return rows | dict(sorted(answer.counters.items()))
-
-
 def _named(member: "MemberView") -> dict[str, object]:
     record = member.record
     return {"name": record.name, "id": record.id, "address": record.addresses.client, "state": member.state}
@@ -180,12 +111,3 @@ def _by_name(topology: "Topology") -> "list[MemberView]":
 
 def _partitions_owned(topology: "Topology") -> Counter[str]:
     return Counter(owner for owners in topology.owners for owner in owners)
-
-
-def _span(span_ms: int) -> str:
-    seconds = span_ms // 1000
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

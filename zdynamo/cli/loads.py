@@ -1,0 +1,112 @@
+"""What a node did between two looks at its figures: rates, latencies, how busy it was."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from zdynamo.cli.moments import Moment
+    from zdynamo.messages import Figures, NodeDescription, Spread
+
+FAILED = ("quorum_not_met", "outcome_unknown", "overloaded", "refused")
+BROUGHT = ("repairs.sent", "compare.stored_here", "compare.stored_there", "pulls.records", "hints.handed_over")
+
+
+class Latency(NamedTuple):
+    """Milliseconds; None: nothing was measured."""
+
+    p50: float | None
+    p99: float | None
+
+
+class Load(NamedTuple):
+    """A second, but for the shares."""
+
+    requests: dict[str, float]  # by kind
+    latency: dict[str, Latency]  # by kind
+    failed: float  # of the requests
+    failures: int  # so many of them, in all of the time
+    repaired: float  # records brought to replicas that lacked them, in whatever way
+    busy: float  # share of the time that the process loop was at work
+
+
+def load_of(before: "NodeDescription | str | None", after: "NodeDescription") -> Load:
+    """Since the earlier look; since its start if there was none, or the node has been started again meanwhile."""
+    same = before is not None and not isinstance(before, str) and before.uptime_ms <= after.uptime_ms
+    earlier = before if same and not isinstance(before, str) else None
+    seconds = max(0.001, (after.uptime_ms - (earlier.uptime_ms if earlier else 0)) / 1000)
+    counted = _grown(earlier.counters if earlier else {}, after.counters)
+    repaired = sum(counted.get(name, 0) for name in BROUGHT) / seconds
+    if after.figures is None:
+        return Load({}, {}, 0.0, 0, repaired, 0.0)
+    figures, past = after.figures, earlier.figures if earlier else None
+    kinds = {of.kind: of for of in past.requests} if past else {}
+    outcomes = {
+        of.kind: _grown(kinds[of.kind].outcomes if of.kind in kinds else {}, of.outcomes) for of in figures.requests
+    }
+    spreads = {
+        of.kind: _counts_between(kinds[of.kind].took if of.kind in kinds else None, of.took) for of in figures.requests
+    }
+    failures = sum(each.get(name, 0) for each in outcomes.values() for name in FAILED)
+    turns_us = figures.turns.sum_us - (past.turns.sum_us if past else 0)
+    return Load(
+        {kind: sum(each.values()) / seconds for kind, each in outcomes.items()},
+        {kind: _latency(figures, counts) for kind, counts in spreads.items()},
+        failures / seconds,
+        failures,
+        repaired,
+        min(1.0, turns_us / 1e6 / seconds),
+    )
+
+
+def percentile(share: float, counts: Sequence[int], bounds_us: Sequence[int]) -> float | None:
+    """Microseconds that so large a share took at most, as if evenly spread within each bucket; None: there is nothing.
+
+    What took longer than every bound is told as the last bound.
+    """
+    rank, below = share * sum(counts), 0
+    if not rank:
+        return None
+    for place, count in enumerate(counts):
+        if below + count >= rank and count:
+            if place == len(bounds_us):
+                break
+            low = bounds_us[place - 1] if place else 0
+            return low + (bounds_us[place] - low) * (rank - below) / count
+        below += count
+    return float(bounds_us[-1])
+
+
+def agreement(moment: "Moment") -> dict[str, bool]:
+    """Whether all nodes that have answered have the same table of members, layout and buckets."""
+    figures = [told.figures for told in moment.told.values() if not isinstance(told, str) and told.figures]
+    return {
+        "members": len({each.digests.table for each in figures}) < 2,
+        "layout": len({each.digests.layout for each in figures}) < 2,
+        "buckets": len({each.digests.buckets for each in figures}) < 2,
+    }
+
+
+def load_document(load: Load) -> dict[str, Any]:
+    """For scripts."""
+    return {
+        "requests_per_s": load.requests,
+        "latency_ms": {kind: {"p50": took.p50, "p99": took.p99} for kind, took in load.latency.items()},
+        "failed_per_s": load.failed,
+        "repaired_per_s": load.repaired,
+        "busy": load.busy,
+    }
+
+
+def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    return {name: count - before.get(name, 0) for name, count in after.items()}
+
+
+def _counts_between(before: "Spread | None", after: "Spread") -> list[int]:
+    if before is None or len(before.counts) != len(after.counts):
+        return list(after.counts)
+    return [now - then for then, now in zip(before.counts, after.counts, strict=True)]
+
+
+def _latency(figures: "Figures", counts: Sequence[int]) -> Latency:
+    p50, p99 = (percentile(share, counts, figures.bounds_us) for share in (0.5, 0.99))
+    return Latency(None if p50 is None else p50 / 1000, None if p99 is None else p99 / 1000)
