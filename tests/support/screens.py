@@ -55,3 +55,14 @@ def terminal(address: str, *arguments: str) -> Iterator[Screen]:
             process.wait()
             os.close(theirs)
             os.close(ours)
+
+
+def terminal_of(command: list[str]) -> str:
+    """All that a command shows on a terminal until it ends."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, env=ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        process.wait(WITHIN_SECONDS)
+    shown = os.read(ours, 65536) if select.select([ours], [], [], 0)[0] else b""
+    os.close(theirs)
+    os.close(ours)
+    return shown.decode()

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -9,7 +10,8 @@ import structlog
 from zdynamo.config import LogSettings
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-REPEAT_S = 1.0  # of one event name that strangers can cause; what is left out is counted in `repeated`
+REPEAT_S = 1.0  # until one more may be said under a name that has been said too often
+CHANGES_MAX = 64  # under one name in a row: a large cluster that starts says them all, a flood is cut short
 
 
 def configure(settings: LogSettings) -> None:
@@ -30,23 +32,64 @@ def configure(settings: LogSettings) -> None:
     )
 
 
-class Log:
-    """The log of one thread."""
+class Budget:
+    """What may be said under one name: so many in a row, then one in a while."""
 
-    def __init__(self, node: str) -> None:
+    __slots__ = ("at", "last", "left_out", "most", "room")
+
+    def __init__(self, most: int, at: float) -> None:
+        self.most = most
+        self.room = float(most)
+        self.at = at
+        self.left_out = 0
+        self.last: tuple[str, dict[str, object]] = ("", {})  # of those, with its level
+
+    def has_room(self, now: float) -> bool:
+        self.room = min(self.most, self.room + (now - self.at) / REPEAT_S)
+        self.at = now
+        return self.room >= 1
+
+
+class Log:
+    """The log of one thread. What is left out is counted in `repeated` of what is said next under that name."""
+
+    def __init__(self, node: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._log: Any = structlog.get_logger().bind(node=node)
-        self._said_at: dict[str, float] = {}
-        self._left_out: dict[str, int] = {}
+        self._clock = clock
+        self._budgets: dict[str, Budget] = {}
 
     def note(self, level: str, name: str, fields: dict[str, object]) -> None:
         getattr(self._log, level)(name, **fields)
 
     def seldom(self, level: str, name: str, fields: dict[str, object]) -> None:
-        """At most once in a while, however often it happens."""
-        now = time.monotonic()
-        if now - self._said_at.get(name, -REPEAT_S) < REPEAT_S:
-            self._left_out[name] = self._left_out.get(name, 0) + 1
-            return
-        self._said_at[name] = now
-        repeated = self._left_out.pop(name, 0)
+        """What strangers can cause: at most one in a while, however often it happens."""
+        self._limited(level, name, fields, 1)
+
+    def change(self, level: str, name: str, fields: dict[str, object]) -> None:
+        """A change of state, such as of a member: all of them, unless there is a flood."""
+        self._limited(level, name, fields, CHANGES_MAX)
+
+    def catch_up(self) -> None:
+        """Say the last of what was left out where nothing has followed. Call now and then."""
+        now = self._clock()
+        for name, budget in self._budgets.items():
+            if budget.left_out and budget.has_room(now):
+                level, fields = budget.last
+                budget.left_out -= 1  # this one is said
+                self._say(level, name, fields, budget)
+
+    def _limited(self, level: str, name: str, fields: dict[str, object], most: int) -> None:
+        now = self._clock()
+        budget = self._budgets.get(name)
+        if budget is None:
+            budget = self._budgets[name] = Budget(most, now)
+        if budget.has_room(now):
+            self._say(level, name, fields, budget)
+        else:
+            budget.left_out += 1
+            budget.last = level, fields
+
+    def _say(self, level: str, name: str, fields: dict[str, object], budget: Budget) -> None:
+        repeated, budget.left_out = budget.left_out, 0
+        budget.room -= 1
         self.note(level, name, {**fields, "repeated": repeated} if repeated else fields)

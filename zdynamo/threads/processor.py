@@ -214,6 +214,7 @@ class Processor:
         if now().monotonic_ms >= self._flush_due_ms:
             self._flush_due_ms = now().monotonic_ms + self._flush_interval_ms
             self._store.sync()
+            self._log.catch_up()
 
     def _flush(self, effects: list[Effect]) -> None:
         to_peers: defaultdict[NodeId, list[PeerMessage]] = defaultdict(list)
@@ -226,7 +227,7 @@ class Processor:
             elif isinstance(effect, News):
                 self._tell_router(effect)
             elif isinstance(effect, Noted):
-                self._log.seldom(effect.level, effect.name, effect.fields)
+                self._log.change(effect.level, effect.name, effect.fields)
             elif isinstance(effect, SendStranger):
                 frame = codec.encode(self._node.frame("", (effect.message,)))
                 self._outbox.send_multipart([sender.STRANGER, effect.address.encode(), frame])

@@ -103,6 +103,7 @@ class Router:
         moment = now()
         if moment.monotonic_ms >= self._membership.next_due_ms:
             self._act(self._membership.step(Ticked(), moment))
+            self._log.catch_up()
         return True
 
     def _hear_gossip(self) -> None:
@@ -147,7 +148,7 @@ class Router:
                 case AskSeed(address, cluster):
                     self._ask(address, cluster)
                 case Noted(name, fields, level):
-                    self._log.note(level, name, fields)
+                    self._log.change(level, name, fields)
                 case Fail(reason):
                     raise NodeFailed(reason)
 
