@@ -182,7 +182,7 @@ def example() -> tuple[Topology, NodeDescription]:
     spread, bounds_us = Spread(0, (0, 0)), (1000,)
     kinds = tuple(RequestsOf(kind, {}, spread) for kind in ("get", "put", "delete", "list"))
     store, digests = StoreSizes(0, 0, 0), Digests(0, 0, 0)
-    figures = Figures(2, 2, bounds_us, kinds, spread, store, digests, ())
+    figures = Figures(2, 2, bounds_us, kinds, spread, store, digests, (), ())
     counters, held = dict.fromkeys(METRICS, 0), (HintsHeld("b", 1, 1, 1),)
     return topology, NodeDescription(bytes(16), "a", "a", "c", counters, (), "rocksdb", "interval", 0, held, figures)
 

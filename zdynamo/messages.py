@@ -90,6 +90,7 @@ class View(Struct, array_like=True, frozen=True):
     took_over: bool = False  # this process took over the id of a member whose data it does not have
     old_copy: int = 0  # above 0: members remembered a later start of this node; of each restored copy a greater number
     buckets_differ: tuple[NodeId, ...] = ()  # members whose bucket tables are not the one of this node
+    views_differ: tuple[NodeId, ...] = ()  # members that have had another table or layout for longer than news takes
 
 
 class Bucket(Struct, array_like=True, frozen=True):
@@ -332,6 +333,7 @@ class Figures(Struct, array_like=True, frozen=True):
     store: StoreSizes
     digests: Digests
     buckets_differ: tuple[NodeId, ...]  # members with another table of buckets
+    views_differ: tuple[NodeId, ...]  # members that have seen another table of members or layout for long
 
 
 class NodeDescription(Struct, array_like=True, tag=8, frozen=True):

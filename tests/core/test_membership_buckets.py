@@ -1,69 +1,23 @@
 """Members whose bucket tables differ are seen by their heartbeats, told loudly, and forgotten once they agree."""
 
-from random import Random
-
 import pytest
+from support.memberships import MINE, LoneMembership
 
 from zdynamo.core.bucket_tables import REMEDY, REMIND_MS
 from zdynamo.core.buckets import table_digest
-from zdynamo.core.events import Noted, Now
-from zdynamo.core.membership import Membership
+from zdynamo.core.events import Noted
 from zdynamo.core.membership_events import (
-    Gossiped,
-    Kept,
-    MembershipEffect,
-    MembershipEvent,
     NewView,
-    Profile,
     Publish,
     Ticked,
 )
-from zdynamo.core.settings import Rhythms
-from zdynamo.messages import Addresses, Bucket, Constants, Heartbeat, MemberRecord, Rumor
-from zdynamo.partition import HASH_VERSION
+from zdynamo.messages import Bucket, Heartbeat
 from zdynamo.testing.simulator import Simulation
 
-MINE, OTHER, UNKNOWN = 1, 2, 0
+OTHER, UNKNOWN = 2, 0
 FIELDS = {"member": "b", "id": "b", "address": "b:1"}
 DIFFER = Noted("buckets.differ", {**FIELDS, "remedy": REMEDY}, "warning")
 AGREE = Noted("buckets.agree", FIELDS)
-
-
-class LoneMembership:
-    """Node `a`, which has founded a cluster that `b` has joined."""
-
-    def __init__(self, mine: int = MINE) -> None:
-        self.ms = 1_000
-        profile = Profile(
-            name="a", addresses=Addresses("a:1", "a:2", "a:3", ""), zone="", weight=1, seeds=(), found=True,
-            buckets_digest=mine, constants=Constants(16, 3, HASH_VERSION, 1, ""),
-        )  # fmt: skip
-        self.membership = Membership(kept=Kept(), profile=profile, rhythms=Rhythms(), random=Random(1), now=self.now)
-        self.membership.start(self.now)
-        self.step(Ticked())
-        self.cluster = self.membership.view(self.now).cluster
-        self.joins(1)
-
-    @property
-    def now(self) -> Now:
-        return Now(self.ms, self.ms)
-
-    @property
-    def differing(self) -> tuple[str, ...]:
-        return self.membership.view(self.now).buckets_differ
-
-    def step(self, event: MembershipEvent) -> list[MembershipEffect]:
-        return self.membership.step(event, self.now)
-
-    def joins(self, epoch: int, status: str = "member") -> None:
-        """Node `b` starts, for the so-many-eth time."""
-        b = MemberRecord("b", epoch, "b", epoch, f"boot-{epoch}", 0, Addresses("b:1", "b:2", "b:3", ""), "", 1, status)  # type: ignore[arg-type]
-        self.step(Gossiped(Rumor(self.cluster, "b", (b,), None)))
-
-    def beat(self, digest: int, epoch: int = 1) -> list[MembershipEffect]:
-        """What follows from a heartbeat of `b`, but for exchanges of tables."""
-        heartbeat = Heartbeat(self.cluster, "b", epoch, f"boot-{epoch}", 1, 0, 0, digest)
-        return [e for e in self.step(Gossiped(heartbeat)) if isinstance(e, Noted | NewView)]
 
 
 def test_a_heartbeat_carries_the_digest_of_the_own_table() -> None:
@@ -81,7 +35,7 @@ def test_a_member_with_another_table_is_told_once_and_shown_in_the_view() -> Non
 
     assert first == [DIFFER, NewView(a.membership.view(a.now))]
     assert second == []
-    assert a.differing == ("b",)
+    assert a.view.buckets_differ == ("b",)
 
 
 def test_a_member_that_is_started_again_with_the_right_table_is_no_longer_shown() -> None:
@@ -92,7 +46,7 @@ def test_a_member_that_is_started_again_with_the_right_table_is_no_longer_shown(
     effects = a.beat(MINE, epoch=2)
 
     assert effects == [AGREE, NewView(a.membership.view(a.now))]
-    assert a.differing == ()
+    assert a.view.buckets_differ == ()
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [(MINE, MINE), (MINE, UNKNOWN), (UNKNOWN, OTHER)])
@@ -131,7 +85,7 @@ def test_who_is_removed_is_not_told_of_any_more() -> None:
     a.joins(2, "removed")
     a.ms += REMIND_MS
 
-    assert a.differing == ()
+    assert a.view.buckets_differ == ()
     assert DIFFER not in a.step(Ticked())
 
 

@@ -51,7 +51,7 @@ def description(
         served.answered([QuorumNotMet(bytes(16), 2, 1)], 0)
     figures = Figures(
         2, 2, BOUNDS_US, served.requests(), replace(NOTHING, sum_us=busy_us), StoreSizes(7, 4096, free_bytes),
-        Digests(1, 2, 3), (),
+        Digests(1, 2, 3), (), (),
     )  # fmt: skip
     counted = {key.replace("__", "."): count for key, count in counters.items()}
     return NodeDescription(bytes(16), name, name, "c", counted, notices, "memory", "never", uptime_ms, held, figures)

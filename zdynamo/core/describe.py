@@ -72,6 +72,7 @@ def figures_of(placement: Placement, state: State, served: Served, turns: Histog
         state.store.sizes(),
         Digests(view.table_digest, view.layout.digest if view.layout else 0, table_digest(state.buckets.table)),
         view.buckets_differ,
+        view.views_differ,
     )
 
 
@@ -94,6 +95,9 @@ def notices(placement: Placement) -> tuple[str, ...]:
     cut = [member.record.name for member in view.members if member.state == "unreachable"]
     if cut:
         found.append(f"unreachable from here, though others reach it: {', '.join(sorted(cut))} (check the links)")
+    if view.views_differ:
+        others = ", ".join(sorted(placement.name_of(node) for node in view.views_differ))
+        found.append(f"other members or another layout are seen by {others}, for long (check the links)")
     if view.buckets_differ:
         others = ", ".join(sorted(placement.name_of(node) for node in view.buckets_differ))
         found.append(f"bucket tables differ: {others} (compare [buckets] in their configuration)")

@@ -31,6 +31,7 @@ from zdynamo.core.membership_events import (
 from zdynamo.core.opinions import Findings, Opinions, Sign
 from zdynamo.core.settings import Rhythms
 from zdynamo.core.table import MemberTable, is_sound
+from zdynamo.core.views import Views
 from zdynamo.messages import (
     Gossip,
     Heartbeat,
@@ -80,6 +81,7 @@ class Membership:
         self._joining = Joining(profile, rhythms, now.monotonic_ms)
         self._opinions = Opinions(rhythms, random, now.monotonic_ms)
         self._bucket_tables = BucketTables(profile.buckets_digest)
+        self._views = Views()
         self._exchanged_at_ms: dict[NodeId, int] = {}
         self._view_number = 0
         self._sequence = 0
@@ -133,9 +135,8 @@ class Membership:
             self._table.digest,
             self._took_over,
             self._old_copy,
-            buckets_differ=tuple(
-                record.id for record in self._table.members if record.id in self._bucket_tables.differing
-            ),
+            self._among_members(self._bucket_tables.differing),
+            self._among_members(self._views.differing),
         )
 
     # Joining
@@ -206,18 +207,14 @@ class Membership:
         assert record is not None
         accused, pings = self._opinions.heartbeat(message, record, self._id, now.monotonic_ms)
         effects: list[MembershipEffect] = [*(self._beat(now) if accused else ()), *pings]
-        effects += self._compare_buckets(message, now)
         layout_digest = self._layout.digest if self._layout else 0
-        if message.table_digest != self._table.digest or message.layout_digest != layout_digest:
-            effects += self._exchange(message.id, now)
-        return effects
-
-    def _compare_buckets(self, message: Heartbeat, now: Now) -> list[MembershipEffect]:
-        record = self._table.get(message.id)
-        if record is None or record.boot != message.boot:  # of a process before or after the one that is known
-            return []
-        noted = self._bucket_tables.said(record, message.buckets_digest, now.monotonic_ms)
-        return [noted, self._new_view(now)] if noted else []
+        differs = message.table_digest != self._table.digest or message.layout_digest != layout_digest
+        noted = [self._views.said(record, differs=differs, now_ms=now.monotonic_ms)]
+        if record.boot == message.boot:  # not of a process before or after the one that is known
+            noted.append(self._bucket_tables.said(record, message.buckets_digest, now.monotonic_ms))
+        if any(noted):
+            effects += [*filter(None, noted), self._new_view(now)]
+        return effects + self._exchange(message.id, now) if differs else effects
 
     def _heard(self, cluster: str, sender: NodeId, message: object, now: Now) -> list[MembershipEffect]:
         if cluster != self._cluster or not self._cluster:
@@ -384,6 +381,9 @@ class Membership:
     def _new_view(self, now: Now) -> NewView:
         self._view_number += 1
         return NewView(self.view(now))
+
+    def _among_members(self, nodes: set[NodeId]) -> tuple[NodeId, ...]:
+        return tuple(record.id for record in self._table.members if record.id in nodes)
 
     def _others(self) -> list[MemberRecord]:
         return [record for record in self._table.members if record.id != self._id]

@@ -150,6 +150,8 @@ def _figures(figures: "Figures") -> "Iterator[Family]":
     yield digests
     about = "Members that have said that they have another table of buckets."
     yield _gauge("buckets_differ", about, len(figures.buckets_differ))
+    about = "Members that have seen another table of members or another layout for longer than news takes."
+    yield _gauge("views_differ", about, len(figures.views_differ))
 
 
 def _add(family: HistogramMetricFamily, labels: list[str], spread: "Spread", figures: "Figures") -> None:
