@@ -31,8 +31,7 @@ class Load(NamedTuple):
 
 def load_of(before: "NodeDescription | str | None", after: "NodeDescription") -> Load:
     """Since the earlier look; since its start if there was none, or the node has been started again meanwhile."""
-    same = before is not None and not isinstance(before, str) and before.uptime_ms <= after.uptime_ms
-    earlier = before if same and not isinstance(before, str) else None
+    earlier = None if before is None or isinstance(before, str) or before.uptime_ms > after.uptime_ms else before
     seconds = max(0.001, (after.uptime_ms - (earlier.uptime_ms if earlier else 0)) / 1000)
     counted = _grown(earlier.counters if earlier else {}, after.counters)
     repaired = sum(counted.get(name, 0) for name in BROUGHT) / seconds
@@ -40,12 +39,9 @@ def load_of(before: "NodeDescription | str | None", after: "NodeDescription") ->
         return Load({}, {}, 0.0, 0, repaired, 0.0)
     figures, past = after.figures, earlier.figures if earlier else None
     kinds = {of.kind: of for of in past.requests} if past else {}
-    outcomes = {
-        of.kind: _grown(kinds[of.kind].outcomes if of.kind in kinds else {}, of.outcomes) for of in figures.requests
-    }
-    spreads = {
-        of.kind: _counts_between(kinds[of.kind].took if of.kind in kinds else None, of.took) for of in figures.requests
-    }
+    pairs = [(kinds.get(of.kind), of) for of in figures.requests]
+    outcomes = {of.kind: _grown(then.outcomes if then else {}, of.outcomes) for then, of in pairs}
+    spreads = {of.kind: _counts_between(then.took if then else None, of.took) for then, of in pairs}
     failures = sum(each.get(name, 0) for each in outcomes.values() for name in FAILED)
     turns_us = figures.turns.sum_us - (past.turns.sum_us if past else 0)
     return Load(
@@ -98,13 +94,14 @@ def load_document(load: Load) -> dict[str, Any]:
 
 
 def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    return {name: count - before.get(name, 0) for name, count in after.items()}
+    """Never less than nothing: some of what is counted is how things are, and may fall."""
+    return {name: max(0, count - before.get(name, 0)) for name, count in after.items()}
 
 
 def _counts_between(before: "Spread | None", after: "Spread") -> list[int]:
     if before is None or len(before.counts) != len(after.counts):
         return list(after.counts)
-    return [now - then for then, now in zip(before.counts, after.counts, strict=True)]
+    return [max(0, now - then) for then, now in zip(before.counts, after.counts, strict=True)]
 
 
 def _latency(figures: "Figures", counts: Sequence[int]) -> Latency:
