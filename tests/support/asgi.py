@@ -104,13 +104,13 @@ async def ask(app: Any, method: str, path: str | bytes, body: Any, headers: dict
 
 
 @contextmanager
-def over_http(cluster: InProcessCluster, *names: str) -> Iterator[Http]:
-    """By way of the nodes of these names, or all."""
+def over_http(cluster: InProcessCluster, *names: str, gateway: bool = False) -> Iterator[Http]:
+    """By way of the nodes of these names, or all; it belongs to the first, if it is no gateway."""
     addresses = [cluster.address(name) for name in names] or list(cluster.addresses)
     with asyncio.Runner() as runner:
         client = LoopClient(*addresses, deadline_ms=3_000, context=cluster.context)
         try:
             runner.run(client.topology())  # so that the limits of the cluster are known
-            yield Http(runner, client, addresses[0])
+            yield Http(runner, client, "" if gateway else addresses[0])
         finally:
             runner.run(client.close())

@@ -6,12 +6,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from zdynamo.http import keys, many, simple
+from zdynamo.http import keys, many, simple, watch
 from zdynamo.http.docs import documentation
 from zdynamo.http.door import Door
 from zdynamo.http.resource import Resource, unknown_path
 
-RESOURCES: tuple[Resource, ...] = (*simple.RESOURCES, *keys.RESOURCES, *many.RESOURCES)
+RESOURCES: tuple[Resource, ...] = (*simple.RESOURCES, *keys.RESOURCES, *many.RESOURCES, *watch.RESOURCES)
 
 
 def application(door: Door, more: Iterable[BaseRoute] = ()) -> ASGIApp:

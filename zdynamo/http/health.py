@@ -23,9 +23,9 @@ class Health(NamedTuple):
         return not self.problems
 
 
-def liveness(description: "NodeDescription | None") -> Health:
-    """`description`: the node's answer, None if there was none in time."""
-    return Health(()) if description is not None else Health(("the node does not answer",))
+def liveness(answered: bool) -> Health:
+    """`answered`: whatever it was, as long as it came in time."""
+    return Health(() if answered else ("the node does not answer",))
 
 
 def readiness(topology: "Topology | None", description: "NodeDescription | None") -> Health:
