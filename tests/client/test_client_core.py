@@ -469,6 +469,24 @@ def test_what_a_stranger_says_is_ignored():
     assert core.step(Disconnected(D), 0) == []
 
 
+def test_the_connection_to_a_stranger_stays_while_a_call_waits_to_ask_it_again():
+    core = core_that_knows(A)
+    status = DescribeNode(bytes(16), "")
+    core.step(Submitted(1, status, 5_000, only_at="d:7400"), 2_000)
+    core.step(Connected(D), 2_000)
+
+    asking = core.step(Answered(D, Refused(id_of(1), "not yet", retry=True)), 2_010)
+    learned = core.step(Answered(A, topology(question(2), A)), 2_020)
+    again = core.step(Tick(), 3_000)
+    core.step(Answered(D, Refused(id_of(1), "not like that")), 3_010)
+    core.step(Tick(), 60_000)
+
+    assert asking == [asked(A, 2)]
+    assert learned == []
+    assert [effect.address for effect in again if isinstance(effect.message, DescribeNode)] == [D]
+    assert core.step(Answered(A, topology(question(3), A)), 60_010) == [Disconnect(D)]
+
+
 def test_timers_of_answered_calls_do_not_pile_up():
     core = core_that_knows(A)
 

@@ -364,7 +364,8 @@ class ClientCore:
             self._cluster = topology.cluster
             self._refresh_at_ms = now_ms + REFRESH_MS
             self._limits.learn(topology.limits)
-            effects += [Disconnect(link.address) for link in self._routes.learn(topology) if link.opened]
+            wanted = [call.only_at for call in self._calls.values() if call.only_at]
+            effects += [Disconnect(link.address) for link in self._routes.learn(topology, wanted) if link.opened]
             effects += self._open(self._routes.unopened())
             for held in [held for held in self._parked.values() if held.held]:
                 effects += self._release(held, now_ms)

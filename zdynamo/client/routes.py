@@ -102,8 +102,8 @@ class Routes:
         self._turn += 1
         return good[self._turn % len(good)] if good else None
 
-    def learn(self, topology: Topology) -> list[Link]:
-        """Replace what is known of the cluster. Returns the links that nobody needs any more."""
+    def learn(self, topology: Topology, wanted: Collection[Link] = ()) -> list[Link]:
+        """Replace what is known of the cluster. Returns the links that nobody needs any more; calls want some."""
         by_id = {member.record.id: self.at(endpoint(member.record.addresses.client)) for member in topology.members}
         for link in self._links.values():
             link.member = None
@@ -111,7 +111,12 @@ class Routes:
             by_id[member.record.id].member = member.state
         self._owners = tuple(tuple(by_id[id] for id in owners if id in by_id) for owners in topology.owners)
         self.topology = topology
-        gone = [link for link in self._links.values() if not (link.member or link.bootstrap or link.outstanding)]
+        needed = set(wanted)
+        gone = [
+            link
+            for link in self._links.values()
+            if not (link.member or link.bootstrap or link.outstanding or link in needed)
+        ]
         for link in gone:
             del self._links[link.address]
         return gone
