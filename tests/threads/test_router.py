@@ -18,7 +18,7 @@ from zdynamo.core.settings import Rhythms
 from zdynamo.messages import Addresses, Constants, Heartbeat, Hello, MemberRecord, Rumor, Table, View
 from zdynamo.partition import HASH_VERSION
 from zdynamo.threads import router
-from zdynamo.threads.channel import Channels, Socket, border, offer
+from zdynamo.threads.channel import CAPACITY, Channels, Socket, border, offer, waiting
 from zdynamo.threads.clock import now
 from zdynamo.threads.log import Log
 from zdynamo.threads.router import STOP, Router
@@ -221,3 +221,23 @@ def mutated(random: Random, frame: bytes) -> bytes:
     for _ in range(random.randint(1, 3)):
         changed[random.randrange(len(changed))] = random.randrange(256)
     return bytes(changed)
+
+
+def test_letters_for_which_there_is_no_room_are_dropped_and_their_number_is_told_when_there_is_again() -> None:
+    with own_context() as context, routing(context) as node:
+        node.hears(Hello(1, 1, record("b"), CONSTANTS, 0, ""))
+        letter = router.encode_letter(Heard(node.cluster, "b", Table((), None, answer=True)))  # each is answered
+
+        for _ in range(CAPACITY + 500):
+            node.commands.send_multipart([router.NEWS, letter])
+        node.hears(Hello(1, 1, record("c", client="c:1"), CONSTANTS, 0, ""))
+        eventually(lambda: "c" in names(node.next_view()))  # by then it has heard all of them
+        told = eventually(
+            lambda: (
+                offer(node.commands, [router.NEWS, letter])
+                and next((parts for parts in waiting(node.mail, CAPACITY) if len(parts) > 1), None)
+            )
+        )
+
+    assert told[0] == b"mail.dropped"
+    assert 500 <= int(told[1]) < 1_000  # pings among them
