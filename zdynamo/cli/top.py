@@ -1,7 +1,10 @@
 """The verb `top`: what every node is doing, live."""
 
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 ANSWER_MS = 1_000  # that nodes have for their figures: who needs longer is shown as not answering
 LEAST_ROOM = 3  # lines of notices shown, however low the terminal is
+LOOK_SECONDS = 0.1  # between looks for Ctrl-C
 COLUMNS = ("NODE", "STATE", "BUSY", "PUT/S", "PUT MS", "GET/S", "GET MS", "FAIL/S", "HELD", "REPAIR/S")
 NUMBERS = COLUMNS[2:]
 WIDTH = 80  # off a terminal
@@ -87,14 +91,38 @@ def _live(client: "Client", interval: float, timeout_ms: int) -> None:
         before = moments[0] if len(moments) > 1 else None
         return picture(before, moments[-1], console.height, problem)
 
-    with Live(shown(), console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            time.sleep(interval)
+    with _interrupted() as interrupted, Live(shown(), console=console, screen=True, auto_refresh=False) as live:
+        while not _rests(interval, interrupted):
             try:
                 moments, problem = [moments[-1], look(client, timeout_ms)], ""
             except RequestError as error:
                 problem = one_line(error)
             live.update(shown(), refresh=True)
+
+
+@contextmanager
+def _interrupted() -> Iterator[list[int]]:
+    """Not empty after Ctrl-C; the second is an exception. One alone could get lost where it is raised."""
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _rests(seconds: float, interrupted: list[int]) -> bool:
+    """Whether it was interrupted."""
+    end = time.monotonic() + seconds
+    while not interrupted and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, LOOK_SECONDS))
+    return bool(interrupted)
 
 
 def picture(before: Moment | None, after: Moment, height: int, problem: str = "") -> "RenderableType":
