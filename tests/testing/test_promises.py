@@ -100,6 +100,7 @@ def test_what_a_delete_without_a_context_may_have_missed_may_be_there() -> None:
     for missed in (put("a", 0, 12), put("a", 0, 5, strict=False), put("a", 0, 5, outcome="unknown")):
         assert broken(missed, delete(10, 15), get("a", 20, 25), final="a") == []
     assert broken(put("a", 0, 5), delete(10, 15, strict=False), get("a", 20, 25), final="a") == []
+    assert broken(put("a", 0, 5, ttl_ms=60_000), delete(10, 15), get("a", 20, 25)) == []
 
 
 def test_what_a_deleted_value_had_replaced_does_not_come_back_either() -> None:
