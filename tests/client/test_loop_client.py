@@ -9,6 +9,7 @@ import pytest
 
 from zdynamo.client.io_loop import LoopClient
 from zdynamo.client.requests import make_get, make_put
+from zdynamo.client.values import encode_value
 from zdynamo.errors import DeadlineExceeded, RequestError, Unreachable
 from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.messages import Absent, Done, Found
@@ -47,7 +48,7 @@ def test_it_has_all_the_calls_of_the_other_and_no_thread(cluster: InProcessClust
 
 def test_outcomes_are_given_as_they_are(cluster: InProcessCluster) -> None:
     async def body(client: LoopClient) -> list[type]:
-        one = await client.ask(make_put("raw", 1, "default"), at=cluster.address("b"))
+        one = await client.ask(make_put("raw", encode_value(1), "default"), at=cluster.address("b"))
         many = await client.ask_many([make_get("raw", "default"), make_get("never", "default")])
         return [type(outcome) for outcome in (one, *many)] + [type(await client.ask_many([]))]
 

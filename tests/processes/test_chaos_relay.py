@@ -147,13 +147,13 @@ def test_a_narrow_link_takes_as_long_as_its_bandwidth_says(wires: Wires) -> None
 def test_a_stall_holds_up_what_comes_and_loses_nothing(wires: Wires) -> None:
     near, far = wires.connected()
     wires.relay.set([Link("a", "b", Rule(stalls_per_s=1_000, stall_ms=60_000))])
-    time.sleep(0.1)  # a hundred stalls are due by then
-    near.sendall(b"late")
-    stalled = arrives(far)
+    near.sendall(b"soon")
+    while arrives(far):  # the first stall is due within milliseconds, yet at any of them
+        near.sendall(b"late")
 
     wires.relay.set([])
 
-    assert (stalled, arrives(far)) == (b"", b"late")
+    assert arrives(far) in (b"soon", b"late")
 
 
 def test_a_lossy_link_resets_connections_on_both_sides(wires: Wires) -> None:

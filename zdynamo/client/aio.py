@@ -18,7 +18,7 @@ from zdynamo.client.outcomes import answer_of, changed_by, context_of, value_of
 from zdynamo.client.requests import UNSENT, make_delete, make_explain, make_get, make_put
 from zdynamo.client.sinks import Read, as_it_is
 from zdynamo.client.updates import Function, Pause, Reply, Steps
-from zdynamo.client.values import Resolver, Value
+from zdynamo.client.values import Resolver, Value, encode_value
 from zdynamo.errors import ZdynamoError
 from zdynamo.messages import (
     ClientRequest,
@@ -80,7 +80,7 @@ class AsyncClient(BaseClient):
         """As `Client.put`."""
         request = make_put(
             key,
-            value,
+            encode_value(value),
             bucket,
             context=context,
             w=w,
@@ -205,7 +205,7 @@ class AsyncClient(BaseClient):
         """As `Client.submit_put`."""
         request = make_put(
             key,
-            value,
+            encode_value(value),
             bucket,
             context=context,
             w=w,

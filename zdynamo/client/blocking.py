@@ -14,7 +14,7 @@ from zdynamo.client.outcomes import answer_of, changed_by, context_of, value_of
 from zdynamo.client.requests import UNSENT, make_delete, make_explain, make_get, make_put
 from zdynamo.client.sinks import ForThread, Read, as_it_is
 from zdynamo.client.updates import Function, Pause, Reply, Steps
-from zdynamo.client.values import Resolver, Value
+from zdynamo.client.values import Resolver, Value, encode_value
 from zdynamo.errors import ZdynamoError
 from zdynamo.messages import (
     ClientRequest,
@@ -84,7 +84,7 @@ class Client(BaseClient):
         """
         request = make_put(
             key,
-            value,
+            encode_value(value),
             bucket,
             context=context,
             w=w,
@@ -229,7 +229,7 @@ class Client(BaseClient):
         """As `put`, without waiting for the answer."""
         request = make_put(
             key,
-            value,
+            encode_value(value),
             bucket,
             context=context,
             w=w,

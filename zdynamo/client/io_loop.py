@@ -5,7 +5,6 @@ more than the work: the two would hand the GIL to each other for each request.
 """
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,23 +16,20 @@ from zdynamo.client.doors import Door, ForLoop
 from zdynamo.client.events import Outcome, Tick
 from zdynamo.client.io_thread import now_ms
 from zdynamo.client.merges import bucket_resolver, can_merge
-from zdynamo.client.rounds import Entry, Given, One, Rounds, Several
-from zdynamo.client.sinks import Sink, as_it_is
+from zdynamo.client.rounds import CLOSED, Entry, RoundsDriver
+from zdynamo.client.sinks import as_it_is
 from zdynamo.client.sockets import Sockets
 from zdynamo.client.values import Resolver
 from zdynamo.errors import RequestError
 from zdynamo.messages import ClientRequest, Topology
 
-CLOSED = "the client is closed; a write in flight may or may not have been kept"
 
-
-class IoLoop:
+class IoLoop(RoundsDriver):
     """Made, used and closed in one event loop. What is submitted goes out when the loop comes round."""
 
     def __init__(self, addresses: Sequence[str], *, cluster: str, context: "zmq.Context[Any] | None") -> None:
-        self.pid = os.getpid()
+        super().__init__(addresses, cluster=cluster)
         self._loop = asyncio.get_running_loop()
-        self._rounds = Rounds(addresses, client=os.urandom(8), cluster=cluster)
         self._own_context = context is None
         self._context: zmq.Context[Any] = context or zmq.Context()
         self._sockets = Sockets(self._context, opened=self._opened, closing=self._closing)
@@ -42,23 +38,6 @@ class IoLoop:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_ms = 0  # when it rings
         self._closed = False
-
-    @property
-    def topology(self) -> Topology | None:
-        return self._rounds.core.topology
-
-    def submit(self, request: ClientRequest, deadline_ms: int, sink: Sink, only_at: str = "") -> One:
-        submitted = One(request, deadline_ms, only_at, sink)
-        self._put(submitted)
-        return submitted
-
-    def submit_many(self, requests: list[ClientRequest], deadline_ms: int, sink: Sink) -> Several:
-        submitted = Several(requests, deadline_ms, sink)
-        self._put(submitted)
-        return submitted
-
-    def withdraw(self, submitted: One | Several) -> None:
-        self._put(Given(submitted))
 
     def close(self) -> None:
         """Calls in flight fail. Safe to repeat, and when the loop has ended."""

@@ -11,21 +11,18 @@ import zmq
 
 from zdynamo.client.bell import Bell
 from zdynamo.client.events import Tick
-from zdynamo.client.rounds import Entry, Given, One, Rounds, Several
-from zdynamo.client.sinks import Sink
+from zdynamo.client.rounds import CLOSED, Entry, Given, RoundsDriver
 from zdynamo.client.sockets import Sockets
 from zdynamo.errors import RequestError
-from zdynamo.messages import ClientRequest, Topology
 
 JOIN_S = 2.0  # the thread only has to close its sockets
 
 
-class IoThread:
+class IoThread(RoundsDriver):
     """Starts at once. Belongs to the process that made it: in a fork it is neither running nor to be touched."""
 
     def __init__(self, addresses: Sequence[str], *, cluster: str, context: "zmq.Context[Any] | None") -> None:
-        self.pid = os.getpid()
-        self._rounds = Rounds(addresses, client=os.urandom(8), cluster=cluster)
+        super().__init__(addresses, cluster=cluster)
         self._context = context
         self._bell = Bell()
         self._inbox: deque[Entry] = deque()
@@ -33,27 +30,6 @@ class IoThread:
         self._ended: BaseException | None = None  # set before the last look at the inbox
         self._thread = threading.Thread(target=self._run, name="zdynamo-client", daemon=True)
         self._thread.start()
-
-    @property
-    def topology(self) -> Topology | None:
-        """The cluster as last told by a node; from any thread: it is never changed, only replaced."""
-        return self._rounds.core.topology
-
-    def submit(self, request: ClientRequest, deadline_ms: int, sink: Sink, only_at: str = "") -> One:
-        """From any thread. The sink fails if the thread dies or is closed."""
-        submitted = One(request, deadline_ms, only_at, sink)
-        self._put(submitted)
-        return submitted
-
-    def submit_many(self, requests: list[ClientRequest], deadline_ms: int, sink: Sink) -> Several:
-        """From any thread; at least one request. The sink gets the list of their outcomes."""
-        submitted = Several(requests, deadline_ms, sink)
-        self._put(submitted)
-        return submitted
-
-    def withdraw(self, submitted: One | Several) -> None:
-        """Nobody waits for it any more."""
-        self._put(Given(submitted))
 
     def close(self) -> None:
         """Calls in flight fail. Safe to repeat."""
@@ -71,7 +47,7 @@ class IoThread:
             self._fail_inbox(self._ended)
 
     def _run(self) -> None:
-        ended: BaseException = RequestError("the client is closed; a write in flight may or may not have been kept")
+        ended: BaseException = RequestError(CLOSED)
         try:
             context = self._context or zmq.Context()
             try:

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from zdynamo.client.events import Outcome
 from zdynamo.client.requests import check_key, contexts_by_key, make_put
+from zdynamo.client.values import encode_value
 from zdynamo.errors import Refused, ZdynamoError
 from zdynamo.messages import ClientRequest, Put
 
@@ -54,7 +55,7 @@ def putting(
 
     def put(key: K) -> Put:
         context = seen.get(check_key(key)) if seen else None
-        return make_put(key, values[key], bucket, context=context, w=w, pw=pw, ttl_ms=ttl_ms)
+        return make_put(key, encode_value(values[key]), bucket, context=context, w=w, pw=pw, ttl_ms=ttl_ms)
 
     return Many(values, put)
 

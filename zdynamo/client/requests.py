@@ -7,7 +7,6 @@ large keys and values may be is the cluster's to say: the core checks that.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from zdynamo.client.values import encode_value
 from zdynamo.errors import Refused
 from zdynamo.messages import Delete, Explain, Get, Put
 from zdynamo.partition import BUCKET_BYTES_MAX
@@ -26,7 +25,7 @@ def make_get(key: str | bytes, bucket: str, *, r: int | None = None, pr: int | N
 
 def make_put(
     key: str | bytes,
-    value: object,
+    stored: tuple[str, bytes],
     bucket: str,
     *,
     context: bytes | None = None,
@@ -36,44 +35,16 @@ def make_put(
     if_absent: bool = False,
     if_context: bytes | None = None,
 ) -> Put:
-    """Raises: ValueError for conditions that do not go together."""
-    content_type, stored = encode_value(value)
-    return make_stored_put(
-        key,
-        stored,
-        content_type,
-        bucket,
-        context=context,
-        w=w,
-        pw=pw,
-        ttl_ms=ttl_ms,
-        if_absent=if_absent,
-        if_context=if_context,
-    )
-
-
-def make_stored_put(
-    key: str | bytes,
-    stored: bytes,
-    content_type: str,
-    bucket: str,
-    *,
-    context: bytes | None = None,
-    w: int | None = None,
-    pw: int | None = None,
-    ttl_ms: int | None = None,
-    if_absent: bool = False,
-    if_context: bytes | None = None,
-) -> Put:
-    """Of bytes that are to be stored as they are. Raises: ValueError for conditions that do not go together."""
+    """`stored`: as `encode_value` gives it. Raises: ValueError for conditions that do not go together."""
     named, copies, strict = check_key(key), check_copies("w", w), check_copies("pw", pw)
     lives_ms = BY_BUCKET if ttl_ms is None else check_ttl(ttl_ms)
     seen = check_context(context)
     condition: Literal["", "absent", "unchanged"] = ""
     if if_absent or if_context is not None:
         seen, condition = _condition(if_absent, if_context, context)
+    content_type, value = stored
     return Put(
-        UNSENT, "", 0, check_bucket(bucket), named, stored, content_type, 1, seen, copies, strict, lives_ms, condition
+        UNSENT, "", 0, check_bucket(bucket), named, value, content_type, 1, seen, copies, strict, lives_ms, condition
     )
 
 

@@ -1,5 +1,7 @@
 """What drives a core, be it a thread or an event loop, does: requests in, effects out, answers home."""
 
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,12 @@ from zdynamo.client.events import (
 )
 from zdynamo.client.sinks import Batch, Sink
 from zdynamo.client.sockets import Sockets
-from zdynamo.messages import ClientRequest
+from zdynamo.messages import ClientRequest, Topology
 
 if TYPE_CHECKING:
     from zdynamo.client.doors import Door
+
+CLOSED = "the client is closed; a write in flight may or may not have been kept"
 
 
 class One(Struct, eq=False):
@@ -119,3 +123,36 @@ class Rounds:
             sockets.connect(effect.address)
         elif isinstance(effect, Disconnect):
             sockets.disconnect(effect.address)
+
+
+class RoundsDriver(ABC):
+    """What callers see of a driver: they submit and withdraw, it goes its rounds."""
+
+    def __init__(self, addresses: Sequence[str], *, cluster: str) -> None:
+        self.pid = os.getpid()
+        self._rounds = Rounds(addresses, client=os.urandom(8), cluster=cluster)
+
+    @property
+    def topology(self) -> Topology | None:
+        """The cluster as last told by a node; from any thread: it is never changed, only replaced."""
+        return self._rounds.core.topology
+
+    def submit(self, request: ClientRequest, deadline_ms: int, sink: Sink, only_at: str = "") -> One:
+        """The sink fails if the driver ends or is closed."""
+        submitted = One(request, deadline_ms, only_at, sink)
+        self._put(submitted)
+        return submitted
+
+    def submit_many(self, requests: list[ClientRequest], deadline_ms: int, sink: Sink) -> Several:
+        """At least one request. The sink gets the list of their outcomes."""
+        submitted = Several(requests, deadline_ms, sink)
+        self._put(submitted)
+        return submitted
+
+    def withdraw(self, submitted: One | Several) -> None:
+        """Nobody waits for it any more."""
+        self._put(Given(submitted))
+
+    @abstractmethod
+    def _put(self, entry: Entry) -> None:
+        """Take it in with the next round, and see to it that there is one."""

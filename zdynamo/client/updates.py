@@ -18,7 +18,7 @@ from zdynamo import errors
 from zdynamo.client.events import Outcome
 from zdynamo.client.outcomes import context_of, value_of
 from zdynamo.client.requests import check_copies, check_ttl, make_delete, make_get, make_put
-from zdynamo.client.values import Resolver, Value
+from zdynamo.client.values import Resolver, Value, encode_value
 from zdynamo.merging import check_plain
 from zdynamo.messages import ClientRequest, Get, Put
 
@@ -123,7 +123,7 @@ class Update:
         )
 
     def _put(self, value: Any, **condition: Any) -> Put:
-        return make_put(self._key, value, self._bucket, w=self._w, ttl_ms=self._ttl_ms, **condition)
+        return make_put(self._key, encode_value(value), self._bucket, w=self._w, ttl_ms=self._ttl_ms, **condition)
 
     def _settle(self, written: Any, left_ms: int) -> Steps:
         """The write is acknowledged: merge it with what else was written, as far as time and nodes allow."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from zdynamo.core.buckets import table_digest
+from zdynamo.core.events import Effect, Noted, Reply
 from zdynamo.core.placement import Placement
 from zdynamo.core.served import BOUNDS_US, Histogram, Served
 from zdynamo.core.state import State
@@ -14,11 +15,25 @@ from zdynamo.messages import (
     Figures,
     HintsHeld,
     NodeDescription,
+    Refused,
     Topology,
 )
 
 
-def describe_cluster(request: DescribeCluster, placement: Placement, state: State) -> Topology:
+def describe_cluster(client: bytes, request: DescribeCluster, placement: Placement, state: State) -> list[Effect]:
+    """The topology, unless another cluster is asked for."""
+    cluster = placement.view.cluster
+    if not request.cluster or request.cluster == cluster:
+        return [Reply(client, _topology(request, placement, state))]
+    reason = f"this node is of cluster {cluster}, the other of {request.cluster}: check the address"
+    state.counters["requests.foreign"] += 1
+    return [
+        Reply(client, Refused(request.request, reason)),
+        Noted("cluster.refused", {"reason": reason}, "warning"),
+    ]
+
+
+def _topology(request: DescribeCluster, placement: Placement, state: State) -> Topology:
     view, limits = placement.view, state.limits
     return Topology(
         request.request,

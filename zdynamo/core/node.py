@@ -368,7 +368,7 @@ class Node:
             self._pending.began_ms -= event.waited_ms
             return self._requests.admit(client, request, placement, now, deadline_ms=deadline_ms)
         if isinstance(request, DescribeCluster):
-            return self._describe_cluster(client, request, placement)
+            return describe_cluster(client, request, placement, self._state)
         if isinstance(request, DescribeNode):
             return self._describe_node(client, request, placement, now)
         if isinstance(request, Repair):
@@ -378,17 +378,6 @@ class Node:
             empty = self._requests.surely_empty(placement)
             return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms, surely_empty=empty)
         return self._explains.begin(client, request, placement, now, deadline_ms=deadline_ms)
-
-    def _describe_cluster(self, client: bytes, request: DescribeCluster, placement: Placement) -> list[Effect]:
-        cluster = placement.view.cluster
-        if not request.cluster or request.cluster == cluster:
-            return [Reply(client, describe_cluster(request, placement, self._state))]
-        reason = f"this node is of cluster {cluster}, the other of {request.cluster}: check the address"
-        self.counters["requests.foreign"] += 1
-        return [
-            Reply(client, Refused(request.request, reason)),
-            Noted("cluster.refused", {"reason": reason}, "warning"),
-        ]
 
     def _describe_node(self, client: bytes, request: DescribeNode, placement: Placement, now: Now) -> list[Effect]:
         state, served = self._state, self.served

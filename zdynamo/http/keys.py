@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from zdynamo.client.outcomes import answer_of, changed_by, context_of
-from zdynamo.client.requests import make_delete, make_get, make_stored_put
+from zdynamo.client.requests import make_delete, make_get, make_put
 from zdynamo.http.call import Call
 from zdynamo.http.call import context_of as context_in
 from zdynamo.http.describe import CONTEXT_HEADER, PR, PW, TIMEOUT, TTL, Answer, Body, Header, Operation, R, Schema, W
@@ -33,11 +33,9 @@ async def get(call: Call) -> Response:
 
 async def put(call: Call) -> Response:
     body, query, conditions = await call.body(), call.query, _conditions(call)
-    content_type = stored_type(call.header("content-type"), body)
-    request = make_stored_put(
+    request = make_put(
         call.key,
-        body,
-        content_type,
+        (stored_type(call.header("content-type"), body), body),
         call.bucket,
         w=query.get("w"),
         pw=query.get("pw"),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from zdynamo.client.events import Outcome
 from zdynamo.client.io_loop import LoopClient
 from zdynamo.client.outcomes import answer_of
-from zdynamo.client.requests import make_delete, make_get, make_stored_put
+from zdynamo.client.requests import make_delete, make_get, make_put
 from zdynamo.errors import ZdynamoError
 from zdynamo.http.call import Call, context_of
 from zdynamo.http.describe import PR, PW, TIMEOUT, TTL, Answer, Body, Operation, R, W
@@ -86,9 +86,8 @@ def _request(asked: Asked, bucket: str, query: dict[str, Any], at: int) -> Clien
         return make_delete(asked.key, bucket, context=context, r=query.get("r"), w=query.get("w"))
     if asked.value is UNSET:
         raise malformed(f"operations[{at}] is a put without a value")
-    content_type, stored = stored_json(asked.value)
     w, pw, ttl_ms = query.get("w"), query.get("pw"), query.get("ttl_ms")
-    return make_stored_put(asked.key, stored, content_type, bucket, context=context, w=w, pw=pw, ttl_ms=ttl_ms)
+    return make_put(asked.key, stored_json(asked.value), bucket, context=context, w=w, pw=pw, ttl_ms=ttl_ms)
 
 
 def _answer(client: LoopClient, bucket: str, key: str, outcome: Outcome) -> Answered:

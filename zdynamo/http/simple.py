@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from zdynamo.client.base import DEFAULT_BUCKET
 from zdynamo.client.outcomes import answer_of, changed_by, context_of
-from zdynamo.client.requests import UNSENT, make_delete, make_get, make_stored_put
+from zdynamo.client.requests import UNSENT, make_delete, make_get, make_put
 from zdynamo.http.call import Call
 from zdynamo.http.describe import Answer, Body, Operation
 from zdynamo.http.media import json_of, stored_json
@@ -67,8 +67,7 @@ class Pong(Struct):
 
 async def store(call: Call) -> Response:
     pair = await call.json(Pair)
-    content_type, stored = stored_json(pair.Value)
-    context_of(await call.client.ask(make_stored_put(pair.Key, stored, content_type, DEFAULT_BUCKET)))
+    context_of(await call.client.ask(make_put(pair.Key, stored_json(pair.Value), DEFAULT_BUCKET)))
     return _json(Stored(pair.Key, call.door.served_by))
 
 

@@ -5,7 +5,7 @@ from email import message_from_bytes
 import pytest
 from support.asgi import VALUE_BYTES_MAX, Answer, Http, over_http
 
-from zdynamo.client.requests import make_stored_put
+from zdynamo.client.requests import make_put
 from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.http.siblings import likes_multipart
 
@@ -118,7 +118,7 @@ def test_what_a_reader_prefers_is_read_from_accept(accept: str, multipart: bool)
 
 
 def test_a_stored_type_that_is_none_is_not_passed_on(http: Http, cluster: InProcessCluster) -> None:
-    stored = make_stored_put("odd", b"1", "text/x\r\nset-cookie: a=b", "full")
+    stored = make_put("odd", ("text/x\r\nset-cookie: a=b", b"1"), "full")
     http.run(http.client.ask(stored))
 
     assert http.get(f"{KEYS}/odd").headers["content-type"] == "application/octet-stream"
