@@ -87,6 +87,8 @@ from zdynamo.messages import (
     ReplicaStored,
     RequestsOf,
     RoundBegun,
+    RoundsTold,
+    RoundsWanted,
     Rumor,
     SiblingState,
     SiblingValue,
@@ -265,6 +267,8 @@ PEER: dict[PeerMessage, str] = {
     RecordsSwapped(
         86, 7, 3, 2, 1, 1, ((b"\x00\x01\x07defaultkey", b"record"),)
     ): "98235607030201019192c40d00010764656661756c746b6579c4067265636f7264",
+    RoundsWanted(): "9124",
+    RoundsTold((-1, 0, 3, 2**40)): "922594ff0003cf0000010000000000",
 }
 GOSSIP: dict[Gossip, str] = {
     Heartbeat(
@@ -380,7 +384,7 @@ def test_tags_never_change() -> None:
             "RoundBegun": 18, "Reap": 19, "Reaped": 20, "ListReplica": 21, "ReplicaListed": 22, "Inspect": 23,
             "Inspected": 24, "HoldReplica": 25, "HandOver": 26, "Probe": 27, "Probed": 28, "PathLost": 29,
             "CompareHashes": 30, "Hashes": 31, "CompareKeys": 32, "LeafKeys": 33, "SwapRecords": 34,
-            "RecordsSwapped": 35,
+            "RecordsSwapped": 35, "RoundsWanted": 36, "RoundsTold": 37,
         },
     }  # fmt: skip
     assert [kind.__struct_config__.tag for kind in (Heartbeat, Rumor)] == [0, 1]

@@ -538,7 +538,7 @@ class ReplicaRefused(Struct, array_like=True, tag=12, frozen=True):
     """The replica did not do it, and why."""
 
     request: int
-    reason: Literal["stale layout", "stale round", "clock skew", "malformed", "disk", "limit"]
+    reason: Literal["stale layout", "stale round", "clock skew", "malformed", "disk", "limit", "unsettled"]
     round: int = 0  # with "stale round": the one of the replica
 
 
@@ -761,6 +761,16 @@ class RecordsSwapped(Struct, array_like=True, tag=35, frozen=True):
     records: tuple[tuple[bytes, bytes], ...]
 
 
+class RoundsWanted(Struct, array_like=True, tag=36, frozen=True):
+    """In which reaping rounds are the partitions that you own?"""
+
+
+class RoundsTold(Struct, array_like=True, tag=37, frozen=True):
+    """Which rounds those are, by partition."""
+
+    rounds: tuple[int, ...]  # -1: the sender is no owner, or not sure of what it holds
+
+
 PeerMessage = (
     Hello
     | Refusal
@@ -798,6 +808,8 @@ PeerMessage = (
     | LeafKeys
     | SwapRecords
     | RecordsSwapped
+    | RoundsWanted
+    | RoundsTold
 )
 
 

@@ -26,9 +26,12 @@ class Five(LoneNode):
         limits: NodeLimits = LIMITS,
         store: MemoryStore | None = None,
         buckets: tuple[Bucket, ...] = (),
+        took_over: bool = False,
     ) -> None:
-        """`down`: so many of the other owners are, from the last one on."""
-        super().__init__(view(others="bcde", layout="abcde"), limits=limits, store=store, buckets=buckets)
+        """`down`: so many of the other owners are, from the last one on. `took_over`: the place of a lost member."""
+        super().__init__(
+            view(others="bcde", layout="abcde", took_over=took_over), limits=limits, store=store, buckets=buckets
+        )
         placement = Placement(self.seen)
         self.name, self.key = next(
             (name, key)

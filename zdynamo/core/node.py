@@ -38,6 +38,7 @@ from zdynamo.core.reaper import Reaper
 from zdynamo.core.requests import Requests
 from zdynamo.core.served import Histogram, Served
 from zdynamo.core.settings import NodeLimits
+from zdynamo.core.standing import Standing
 from zdynamo.core.state import State
 from zdynamo.core.store import Store
 from zdynamo.core.storing import Storing
@@ -87,6 +88,8 @@ from zdynamo.messages import (
     ReplicaRefused,
     ReplicaStored,
     RoundBegun,
+    RoundsTold,
+    RoundsWanted,
     StoreReplica,
     SwapRecords,
     Table,
@@ -136,6 +139,7 @@ class Node:
         self._placement: Placement | None = None
         self._links = Links(self.counters)
         self._pulls = Pulls(state, linked=self._links.heard)
+        self._standing = Standing(state, linked=self._links.heard, heard_round=self._pulls.heard_round)
         self._storing = Storing(state, heard_round=self._pulls.heard_round)
         self._requests = Requests(state, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48))
         self._pending = self._requests.pending
@@ -174,6 +178,8 @@ class Node:
             Hello: self._hello,
             PullPage: self._pulls.page_wanted,
             Page: self._pulls.page,
+            RoundsWanted: self._standing.wanted,
+            RoundsTold: self._standing.told,
             ReapAsk: self._reaper.asked,
             ReapHeld: self._reaper.held,
             BeginRound: self._reaper.begin_round,
@@ -212,6 +218,7 @@ class Node:
         """The commit failed: the effects to carry out instead of those of the steps since the last commit."""
         self._state.discarded()
         self._pulls.discarded()
+        self._standing.discarded()
         self._reaper.abandoned()
         self._compare.abandoned()
         self.counters["commits.failed"] += 1
@@ -222,7 +229,7 @@ class Node:
             if isinstance(effect, Send) and isinstance(effect.message, ReplicaStored)
             else effect
             for effect in kept
-            if not (isinstance(effect, Send) and isinstance(effect.message, (*REAPING, *COMPARING, Page)))
+            if not (isinstance(effect, Send) and isinstance(effect.message, (*REAPING, *COMPARING, Page, RoundsTold)))
         ]
 
     @property
@@ -231,7 +238,7 @@ class Node:
         dues = [self._requests.next_due_ms]
         if self._placement is not None and self._placement.owners and not self.stopping:
             dues += (self._pulls.next_due_ms, self._handoff.next_due_ms, self._reaper.next_due_ms)
-            dues += (self._compare.next_due_ms,)
+            dues += (self._compare.next_due_ms, self._standing.next_due_ms)
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     @property
@@ -250,6 +257,7 @@ class Node:
         placement = self._placement = Placement(view)
         effects: list[Effect] = self._links.view_changed(placement, now.monotonic_ms)
         effects += self._pulls.view_changed(placement, now)
+        self._standing.view_changed(placement, now)
         self._compare.view_changed(placement, now)
         if view.layout is not None:
             effects += self._requests.layout_known(placement, now)
@@ -286,7 +294,8 @@ class Node:
             return []
         effects = self._requests.expire(placement, now)
         if placement.owners and not self.stopping:
-            effects += self._pulls.tick(placement, now) + self._handoff.tick(placement, now)
+            effects += self._pulls.tick(placement, now) + self._standing.tick(placement, now)
+            effects += self._handoff.tick(placement, now)
             effects += self._reaper.tick(placement, now) + self._compare.tick(placement, now)
         return effects
 
@@ -383,7 +392,8 @@ class Node:
         state, served = self._state, self.served
         counters = self.counters | self._compare.figures(now) | self._pending.figures()
         counters |= {"reads.with_siblings": served.siblings, "tombstones.waiting": self._reaper.waiting}
-        notices = (*self._pulls.notices(placement), *self._compare.notices(placement, now))
+        notices = (*self._pulls.notices(placement), *self._standing.notices(placement))
+        notices += tuple(self._compare.notices(placement, now))
         uptime_ms, figures = now.monotonic_ms - self._started_ms, figures_of(placement, state, served, self.turns)
         held = self._handoff.describe(now)
         return [Reply(client, describe_node(request, placement, counters, notices, state, uptime_ms, held, figures))]

@@ -3,6 +3,9 @@
 An owner that may have lost something (a disk, the last commits before a power cut, all since an old copy was made) is
 unsettled: where it has nothing it answers *don't know*, until it has compared the partition with enough other owners.
 How far it has come is kept in the store, in the commits that hold what was compared.
+
+A node that may have lost its rounds does not stand in for the owners of a partition either, before one of them has told
+the round: what it takes under an old one would be refused by them all.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,6 +13,7 @@ from typing import Literal
 
 from msgspec import Struct, msgpack
 
+from zdynamo.core.session import POWER_CUT
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.messages import NodeId
 from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
@@ -42,6 +46,7 @@ class Doubt(Struct, array_like=True):
 class _Kept(Struct, array_like=True):
     layout_seen: bool = False
     doubt: str = ""  # found when there was no layout to say which partitions it concerns
+    rounds_lost: bool = False  # those of the partitions of others, until owners have told all
 
 
 class Partitions:
@@ -52,6 +57,7 @@ class Partitions:
         self._store = store
         self._kept = _Kept()
         self._doubts: dict[int, Doubt] = {}
+        self._told: set[int] = set()  # whose round an owner has told, since the rounds were lost
         self.reload()
         if doubt:
             self._kept.doubt = doubt
@@ -66,6 +72,7 @@ class Partitions:
             for key, value in self._store.scan(DOUBT_KEY, DOUBT_KEY + b"\xff" * (PREFIX_BYTES + 1))
             if value
         }
+        self._told = set()
 
     @property
     def doubts(self) -> Mapping[int, Doubt]:
@@ -81,11 +88,38 @@ class Partitions:
         """Which partitions this node owns. Returns why they are unsettled as of now, "" if nothing new is known."""
         why = self._kept.doubt or (TOOK_OVER if took_over and not self._kept.layout_seen else "")
         if why or not self._kept.layout_seen:
-            self._kept = _Kept(layout_seen=True)
+            lost = self._kept.rounds_lost or why not in ("", POWER_CUT)  # rounds are fsynced
+            self._kept = _Kept(layout_seen=True, rounds_lost=lost)
             self._keep()
         if why:
             self.doubt(owned, why)
         return why
+
+    @property
+    def rounds_lost(self) -> bool:
+        """Whether there may be partitions of others for which this node cannot stand in."""
+        return self._kept.rounds_lost
+
+    def may_stand_in(self, partition: int) -> bool:
+        """Whether the round of a partition of others is known here."""
+        return not self._kept.rounds_lost or partition in self._told
+
+    def round_told(self, partition: int) -> None:
+        """By an owner; this node has begun it."""
+        self._told.add(partition)
+
+    def lose_rounds(self) -> None:
+        """Those that this node remembers may be old."""
+        self._know_rounds(lost=True)
+
+    def find_rounds(self) -> None:
+        """Owners have told all."""
+        self._know_rounds(lost=False)
+
+    def _know_rounds(self, *, lost: bool) -> None:
+        self._kept.rounds_lost = lost
+        self._told.clear()
+        self._keep()
 
     def doubt(self, partitions: Iterable[int], why: str) -> None:
         """Something may be missing from them as of now, also from what has been compared already."""

@@ -19,6 +19,7 @@ from zdynamo.core.pages import page_for
 from zdynamo.core.partitions import Doubt, Given
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import Clock, decode_record
+from zdynamo.core.rounds import ROUND_MAX
 from zdynamo.core.session import OLD_FOLDER
 from zdynamo.core.state import State
 from zdynamo.messages import NodeId, Page, PullPage
@@ -28,7 +29,6 @@ PAGE_BYTES = 256 * 2**10
 ANSWER_MS = 5_000  # that a peer has for a page
 LINK_MS = 100  # after which it is looked again whether a peer has said Hello
 AGAIN_MS = 1_000  # after which a peer that did not give one is asked again
-ROUND_MAX = 2**53  # of a reaping round; nobody gets that far
 OLD_PARTITION = "an old copy of it was restored"
 
 
@@ -78,6 +78,7 @@ class Pulls:
         if session.old_copy_seen(view.old_copy):
             why = OLD_FOLDER
             self._partitions.doubt(self._owned, why)
+            self._partitions.lose_rounds()
         self._stale = False
         if self._asked is not None and placement.is_down(self._asked.peer):
             self._asked = None

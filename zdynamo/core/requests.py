@@ -48,7 +48,7 @@ from zdynamo.messages import (
 from zdynamo.partition import storage_key
 
 NO_DOT = (0, 0, 0)
-NOT_THERE = ("disk", "limit", "stale layout")  # why a replica refuses what another may take
+NOT_THERE = ("disk", "limit", "stale layout", "unsettled")  # why a replica refuses what another may take
 DISK_FULL = "the disk is full: ask again, or another node"
 
 

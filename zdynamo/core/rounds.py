@@ -14,6 +14,7 @@ from zdynamo.messages import NodeId
 from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
 
 KEY = OWN_KEYS + b"round"
+ROUND_MAX = 2**53  # nobody gets that far
 
 HeardRound = Callable[[NodeId, bytes, int, Placement], list[Effect]]  # a peer has told its round of a key's partition
 

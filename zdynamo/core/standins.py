@@ -11,6 +11,9 @@ from typing import NamedTuple
 from zdynamo.core.placement import Placement
 from zdynamo.core.state import State
 from zdynamo.messages import NodeId
+from zdynamo.partition import partition_of_storage_key
+
+UNHEARD = "this node has lost what it knew of the key's partition, and has not heard from an owner since: ask another"
 
 
 class Takers(NamedTuple):
@@ -40,6 +43,13 @@ def takers(key: bytes, placement: Placement, state: State, bytes_to: Mapping[Nod
     held = _shared_out(missing, fallbacks if owning else [placement.me, *fallbacks])
     mine = held.pop(placement.me, ())
     return Takers(asked, held, mine, len(asked) < len(reached))
+
+
+def against_standing_in(key: bytes, targets: tuple[NodeId, ...], placement: Placement, state: State) -> str:
+    """Why this node, which is no owner, can keep nothing under a storage key for any of those; "": it can."""
+    if not any(state.hints.has_room(target, key) for target in targets):
+        return f"this node holds as much as it may for {placement.names(targets)}"
+    return "" if state.partitions.may_stand_in(partition_of_storage_key(key)) else UNHEARD
 
 
 def readers(key: bytes, placement: Placement, state: State) -> tuple[tuple[NodeId, ...], tuple[NodeId, ...]]:

@@ -35,11 +35,12 @@ class Storing:
         if not is_storage_key(message.key, placement.partitions):
             return [Send(sender, ReplicaRefused(message.request, "malformed"))]
         owners, hints = placement.owners_of(message.key), self._state.hints
+        known = self._state.partitions.may_stand_in(partition_of_storage_key(message.key))
         others = [node for node in message.targets if node in owners and node != placement.me]
         targets = [node for node in others if hints.has_room(node, message.key)]
-        if not targets and placement.me not in owners:
+        if placement.me not in owners and not (targets and known):
             self._state.counters["hints.refused"] += 1
-            return [Send(sender, ReplicaRefused(message.request, "limit"))]
+            return [Send(sender, ReplicaRefused(message.request, "limit" if known else "unsettled"))]
         effects = self._take(sender, message, placement, now)
         if isinstance(effects[-1], Send) and isinstance(effects[-1].message, ReplicaStored):
             for target in targets:

@@ -15,7 +15,7 @@ from zdynamo.core.pending import Answer, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import NOTHING_SEEN, Clock, Record, Sibling, covers, join, merge, write, written_by
 from zdynamo.core.replica import Copy
-from zdynamo.core.standins import next_fallback, takers
+from zdynamo.core.standins import against_standing_in, next_fallback, takers
 from zdynamo.core.state import State
 from zdynamo.core.tally import Tally
 from zdynamo.core.write import NOBODY, Write, context_after, turned_down
@@ -233,9 +233,9 @@ class Writes:
         """Some of the owners, and others for the rest."""
         chosen = takers(operation.key, placement, self._state, self._pending.bytes_to)
         needed, primary, owning = operation.needed, min(operation.primary, len(owners)), placement.me in owners
-        if not owning and not any(self._hints.has_room(target, operation.key) for target in chosen.mine):
-            names = placement.names(chosen.mine)
-            return Refused(operation.request, f"this node holds as much as it may for {names}", retry=True)
+        against = "" if owning else against_standing_in(operation.key, chosen.mine, placement, self._state)
+        if against:
+            return Refused(operation.request, against, retry=True)
         reached, by_owners = 1 + len(chosen.owners) + len(chosen.hold), owning + len(chosen.owners)
         if reached < needed or by_owners < primary:
             if chosen.behind:

@@ -85,6 +85,8 @@ def settled(simulation: Simulation) -> Iterator[Broken]:
         if doubts:
             reasons = ", ".join(sorted({doubt.why for doubt in doubts.values()}))
             yield Broken("settling", f"{name} has {len(doubts)} partitions in doubt: {reasons}")
+        if node.node._state.partitions.rounds_lost:
+            yield Broken("settling", f"{name} may not stand in for others: nobody has told it the rounds")
 
 
 def convergence(simulation: Simulation) -> Iterator[Broken]:

@@ -152,4 +152,5 @@ class Faults:
 
 def _is_whole(node: SimulatedNode) -> bool:
     """It has got back all that it may have lost."""
-    return node.view is not None and node.view.layout is not None and not node.node._state.partitions.doubts
+    partitions, view = node.node._state.partitions, node.view
+    return view is not None and view.layout is not None and not partitions.doubts and not partitions.rounds_lost
