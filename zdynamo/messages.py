@@ -768,7 +768,7 @@ class RoundsWanted(Struct, array_like=True, tag=36, frozen=True):
 class RoundsTold(Struct, array_like=True, tag=37, frozen=True):
     """Which rounds those are, by partition."""
 
-    rounds: tuple[int, ...]  # -1: the sender is no owner, or not sure of what it holds
+    rounds: tuple[int, ...]  # -1: the sender is no owner, or not sure of the round
 
 
 PeerMessage = (

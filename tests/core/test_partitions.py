@@ -3,7 +3,7 @@
 import pytest
 
 from zdynamo.core.partitions import TOOK_OVER, Given, Partitions
-from zdynamo.core.session import LOST_DISK, POWER_CUT
+from zdynamo.core.session import COPIED, LOST_DISK, POWER_CUT
 from zdynamo.partition import storage_key
 from zdynamo.storage.memory import MemoryStore
 
@@ -127,3 +127,37 @@ def test_what_a_scan_shows_is_all_only_after_the_commit_that_settled() -> None:
 
     assert (partitions.is_settled(3), before, partitions.knows_scanned(3)) == (True, False, True)
     assert Partitions(MemoryStore()).knows_scanned(3)
+
+
+def test_a_power_cut_hides_no_worse_loss_that_was_found_just_before_it() -> None:
+    store = MemoryStore()
+    Partitions(store, doubt=LOST_DISK)
+    store.commit()
+
+    partitions = Partitions(store, doubt=POWER_CUT)
+
+    assert partitions.layout_known(OWNED, took_over=False) == LOST_DISK
+    assert partitions.rounds_lost
+
+
+@pytest.mark.parametrize(("doubt", "lost"), [("", False), (POWER_CUT, False), (LOST_DISK, True), (COPIED, True)])
+def test_rounds_are_lost_with_the_disk_but_not_with_the_power(doubt: str, lost: bool) -> None:
+    partitions = Partitions(MemoryStore(), doubt=doubt)
+    partitions.layout_known(OWNED, took_over=False)
+
+    assert partitions.rounds_lost == lost
+    assert partitions.may_stand_in(9) == (not lost)
+
+
+def test_lost_rounds_are_known_again_once_all_are_told_also_after_a_restart() -> None:
+    store = MemoryStore()
+    partitions = Partitions(store, doubt=LOST_DISK)
+    partitions.layout_known(OWNED, took_over=False)
+    partitions.round_told(9)
+    store.commit()
+    told, forgotten = partitions.may_stand_in(9), Partitions(store).may_stand_in(9)
+
+    partitions.find_rounds()
+    store.commit()
+
+    assert (told, forgotten, Partitions(store).may_stand_in(9)) == (True, False, True)

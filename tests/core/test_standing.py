@@ -5,7 +5,7 @@ from support.five import RECORD, Five, put, to_hold
 from support.nodes import CLUSTER, PARTITIONS, answers, request_id, sent
 
 from zdynamo.core.events import Effect, FromPeer, Send
-from zdynamo.core.placement import Placement
+from zdynamo.core.session import OLD_FOLDER, POWER_CUT
 from zdynamo.messages import (
     DescribeNode,
     Frame,
@@ -132,10 +132,32 @@ def test_an_owner_tells_the_rounds_of_what_it_owns() -> None:
 
     ((_, answer),) = sent(node.hears("b", RoundsWanted()), RoundsTold)
 
-    owned = ["a" in owners for owners in Placement(node.seen).owners]
     rounds = answer.rounds  # type: ignore[attr-defined]
     assert rounds[node.partition] == 4
-    assert [round >= 0 for round in rounds] == owned
+    assert [partition for partition, round in enumerate(rounds) if round >= 0] == node.owned
+
+
+def test_the_highest_round_that_an_owner_tells_counts() -> None:
+    """The first may have been given an old copy, and not have noticed yet."""
+    node = fallback()
+
+    for round, peer in enumerate(node.others):
+        node.hears(peer, told(node, round=2 + 2 * round))
+    node.hears(node.others[0], told(node, round=2))
+
+    assert node.node._state.rounds.of(node.partition) == 6
+
+
+@pytest.mark.parametrize(("why", "rounds"), [(POWER_CUT, {0}), (OLD_FOLDER, {-1})])
+def test_an_owner_knows_its_rounds_after_a_power_cut(why: str, rounds: set[int]) -> None:
+    node = Five()
+    partitions = node.node._state.partitions
+    partitions.doubt(range(PARTITIONS), POWER_CUT)
+    partitions.doubt(range(PARTITIONS), why)
+
+    ((_, answer),) = sent(node.hears("b", RoundsWanted()), RoundsTold)
+
+    assert {answer.rounds[partition] for partition in node.owned} == rounds  # type: ignore[attr-defined]
 
 
 def test_an_owner_that_is_not_sure_itself_tells_none() -> None:
@@ -165,6 +187,7 @@ def test_what_was_told_and_not_kept_is_asked_again() -> None:
 
     assert node.node._state.rounds.of(node.partition) == 0
     assert hold(node) == [Send("b", ReplicaRefused(7, "unsettled"))]
+    assert asks(node.after(999)) == []  # a full disk would keep everybody busy
     assert told_by in asks(node.after(1))
 
 

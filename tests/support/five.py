@@ -40,6 +40,7 @@ class Five(LoneNode):
         )
         self.others = tuple(owner for owner in placement.owners_of(self.key) if owner != "a")
         self.fallbacks = placement.fallbacks_of(self.key)
+        self.owned = [partition for partition, owners in enumerate(placement.owners) if placement.me in owners]
         self.partition = partition_of_storage_key(self.key)
         if down:
             self.sees_down(*self.others[-down:])

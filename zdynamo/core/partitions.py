@@ -53,13 +53,16 @@ class Partitions:
     """The state of this node's partitions, kept in the store."""
 
     def __init__(self, store: Store, *, doubt: str = "") -> None:
-        """`doubt`: why something may be missing from all; staged for the first commit, or a crash now would hide it."""
+        """`doubt`: why something may be missing from all; staged for the first commit, or a crash now would hide it.
+
+        A power cut hides no worse reason that the last process has found and not come to act on.
+        """
         self._store = store
         self._kept = _Kept()
         self._doubts: dict[int, Doubt] = {}
         self._told: set[int] = set()  # whose round an owner has told, since the rounds were lost
         self.reload()
-        if doubt:
+        if doubt and not (doubt == POWER_CUT and self._kept.doubt):
             self._kept.doubt = doubt
             self._keep()
 
@@ -86,14 +89,20 @@ class Partitions:
 
     def layout_known(self, owned: Iterable[int], *, took_over: bool) -> str:
         """Which partitions this node owns. Returns why they are unsettled as of now, "" if nothing new is known."""
-        why = self._kept.doubt or (TOOK_OVER if took_over and not self._kept.layout_seen else "")
+        took_over = took_over and not self._kept.layout_seen
+        why = self._kept.doubt or (TOOK_OVER if took_over else "")
         if why or not self._kept.layout_seen:
-            lost = self._kept.rounds_lost or why not in ("", POWER_CUT)  # rounds are fsynced
+            lost = self._kept.rounds_lost or took_over or why not in ("", POWER_CUT)  # rounds are fsynced
             self._kept = _Kept(layout_seen=True, rounds_lost=lost)
             self._keep()
         if why:
             self.doubt(owned, why)
         return why
+
+    def knows_round(self, partition: int) -> bool:
+        """Whether an owner is sure of a partition's round: that is fsynced, so that a power cut takes nothing of it."""
+        doubt = self._doubts.get(partition)
+        return doubt is None or (doubt.why == POWER_CUT and not doubt.aside)
 
     @property
     def rounds_lost(self) -> bool:
@@ -128,6 +137,7 @@ class Partitions:
             if known is None:
                 self._doubts[partition] = Doubt(why)
             else:
+                known.why = why if known.why == POWER_CUT else known.why  # all others are worse
                 known.given.clear()
                 if known.aside in ("dropping", "returning"):
                     known.aside = "moved"

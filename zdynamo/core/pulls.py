@@ -63,6 +63,7 @@ class Pulls:
         self._told = 0  # of those
         self._lacking: set[str] = set()  # buckets without proof in any of them; "": all that have no rules of their own
         self._stale = True  # the queue may not be what the partitions' state says
+        self._failed = False  # a commit has: what it lost is asked for again, but not at once
         self.next_due_ms: int | None = None  # when `tick` has something to do
 
     def view_changed(self, placement: Placement, now: Now) -> list[Effect]:
@@ -93,8 +94,8 @@ class Pulls:
             self._fresh.clear()
 
     def discarded(self) -> None:
-        """What was staged is gone: go on from what the store has, as soon as there is time."""
-        self._stale = True
+        """What was staged is gone: go on from what the store has, in a while."""
+        self._stale = self._failed = True
         self._asked = None
         self._fresh.clear()
         self.next_due_ms = 0
@@ -103,9 +104,10 @@ class Pulls:
         """A little work, if it is time for that."""
         if self.next_due_ms is None or now.monotonic_ms < self.next_due_ms:
             return []
-        if self._stale:
-            return self.view_changed(placement, now)
-        return self._go_on(placement, now)
+        if self._failed:
+            self._failed, self.next_due_ms = False, now.monotonic_ms + AGAIN_MS
+            return []
+        return self.view_changed(placement, now) if self._stale else self._go_on(placement, now)
 
     def heard_round(self, sender: NodeId, key: bytes, round: int, placement: Placement) -> list[Effect]:
         """A peer has told its round of a storage key's partition: if it is two ahead, an old copy is held here."""

@@ -35,8 +35,7 @@ class Standing:
         self.next_due_ms = now.monotonic_ms if self._partitions.rounds_lost and placement.owners else None
 
     def discarded(self) -> None:
-        """What was staged is gone, so that more may have to be asked."""
-        self._asked_ms.clear()
+        """What was staged is gone, so that more has to be asked, but not at once: a full disk would keep all busy."""
         self.next_due_ms = 0
 
     def tick(self, placement: Placement, now: Now) -> list[Effect]:
@@ -53,37 +52,38 @@ class Standing:
         for peer in sorted({owner for partition in unknown for owner in placement.owners[partition]}):
             if placement.is_down(peer):
                 continue
+            again_ms = self._asked_ms.get(peer, -AGAIN_MS) + AGAIN_MS
             if not self._linked(peer):
                 due_ms = min(due_ms, now.monotonic_ms + LINK_MS)
-            elif now.monotonic_ms >= self._asked_ms.get(peer, 0) + AGAIN_MS:
+            elif now.monotonic_ms < again_ms:
+                due_ms = min(due_ms, again_ms)
+            else:
                 self._asked_ms[peer] = now.monotonic_ms
                 effects.append(Send(peer, RoundsWanted()))
         self.next_due_ms = due_ms
         return effects
 
     def wanted(self, sender: NodeId, message: RoundsWanted, placement: Placement, now: Now) -> list[Effect]:
-        """Tell the rounds of what this node owns and is sure of."""
+        """Tell the rounds of what this node owns, where it is sure of them."""
         rounds = tuple(
             self._state.rounds.of(partition)
-            if placement.me in owners and self._partitions.is_settled(partition)
+            if placement.me in owners and self._partitions.knows_round(partition)
             else NOT_SURE
             for partition, owners in enumerate(placement.owners)
         )
         return [Send(sender, RoundsTold(rounds))]
 
     def told(self, sender: NodeId, message: RoundsTold, placement: Placement, now: Now) -> list[Effect]:
-        """Begin the rounds that an owner is in; what is here from two before goes."""
-        if len(message.rounds) != len(placement.owners):
+        """Begin the rounds that an owner is in, also if another has told less; what is here from two before goes."""
+        if len(message.rounds) != len(placement.owners) or not self._partitions.rounds_lost:
             return []
         effects: list[Effect] = []
-        for partition in self._unknown(placement):
-            round = message.rounds[partition]
-            if sender in placement.owners[partition] and NOT_SURE < round <= ROUND_MAX:
+        for partition, (owners, round) in enumerate(zip(placement.owners, message.rounds, strict=True)):
+            if sender in owners and placement.me not in owners and NOT_SURE < round <= ROUND_MAX:
                 effects += self._heard_round(sender, stretch(partition)[0], round, placement)
                 self._state.rounds.raise_to(partition, round)
                 self._partitions.round_told(partition)
-        if self._partitions.rounds_lost:
-            self.next_due_ms = 0
+        self.next_due_ms = 0
         return effects
 
     def notices(self, placement: Placement) -> Iterator[str]:
