@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Writes the keys of a bucket to a file, and puts them into a cluster again: the same, or another one.
+
+python dump.py save 127.0.0.1:7400 default default.dump
+python dump.py load 127.0.0.1:7400 default default.dump
+
+The file holds a MessagePack array for each key: the key, and all its siblings.
+"""
+
+import sys
+from itertools import islice
+
+import msgpack
+
+from zdynamo import Client
+from zdynamo.errors import ZdynamoError
+
+AT_ONCE = 200
+
+
+def save(db: Client, bucket: str, path: str) -> int:
+    """Keys that are written or deleted meanwhile are saved as they are at some moment."""
+    saved = 0
+    with open(path, "wb") as file:
+        keys = db.keys(bucket)
+        while some := list(islice(keys, AT_ONCE)):
+            for key, found in db.get_many(some, bucket=bucket).items():
+                if isinstance(found, ZdynamoError):
+                    raise found
+                if found:  # else it was deleted after it was listed
+                    file.write(msgpack.packb([key, found.siblings], datetime=True))
+                    saved += 1
+    return saved
+
+
+def load(db: Client, bucket: str, path: str) -> int:
+    """What is there under a key of the file is written over."""
+    loaded = 0
+    with open(path, "rb") as file:
+        for key, siblings in msgpack.Unpacker(file, timestamp=3, strict_map_key=False):
+            before = db.get(key, bucket=bucket)
+            for value in siblings:  # all replace what was there before, and not each other
+                db.put(key, value, bucket=bucket, context=before.context)
+            loaded += 1
+    return loaded
+
+
+if __name__ == "__main__":
+    verb, address, bucket, path = sys.argv[1:]
+    with Client(address) as db:
+        print({"save": save, "load": load}[verb](db, bucket, path), "keys")

@@ -1,0 +1,72 @@
+"""The programs in docs/examples do on a real cluster what the pages say of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import Nodes
+
+from zdynamo import Client
+
+EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
+WITHIN_SECONDS = 30
+
+
+def run(program: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / program), *arguments],
+        capture_output=True, text=True, timeout=WITHIN_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture
+def addresses(nodes: Nodes) -> list[str]:
+    return [child.address for child in nodes.trio()]
+
+
+def test_the_minimal_client_puts_gets_and_deletes(addresses: list[str]) -> None:
+    said = run("minimal_client.py", addresses[1])
+
+    assert said == "[b'hello']\n[b'hello again'] True []\n"
+
+
+def test_the_minimal_client_asks_owners_and_is_understood_by_others(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    from minimal_client import MinimalClient  # type: ignore[import-not-found]
+
+    little = MinimalClient(addresses[0])
+    for number in range(20):
+        little.put(f"key-{number}".encode(), b"value")
+    _, context = little.get(b"key-0")
+    little.put(b"key-0", b"one", context)
+    little.put(b"key-0", b"two", context)
+
+    with Client(addresses[2]) as db:
+        assert sorted(db.get("key-0").siblings) == [b"one", b"two"]
+        assert [db.get(f"key-{number}").value for number in range(1, 20)] == [b"value"] * 19
+        with pytest.raises(RuntimeError, match="use 1 to 3"):
+            little.ask([0], ["default", b"key-0", 9], key=b"key-0", bucket="default")
+    assert little.get(b"nothing")[0] == []
+    little.close()
+
+
+def test_a_bucket_is_dumped_and_loaded_with_its_siblings(addresses: list[str], tmp_path: Path) -> None:
+    dump = str(tmp_path / "carts.dump")
+    with Client(addresses[0]) as db:
+        db.put_many({f"cart-{number}": {"items": number} for number in range(300)}, bucket="carts")
+        seen = db.get("cart-0", bucket="carts").context
+        for value in ("milk", b"\xff"):
+            db.put("cart-0", value, bucket="carts", context=seen)
+
+        assert run("dump.py", "save", addresses[1], "carts", dump) == "300 keys\n"
+        db.delete_many([f"cart-{number}" for number in range(300)], bucket="carts")
+        db.put("cart-1", "later", bucket="carts")
+        assert run("dump.py", "load", addresses[2], "carts", dump) == "300 keys\n"
+
+        assert sorted(map(str, db.get("cart-0", bucket="carts").siblings)) == sorted(["milk", str(b"\xff")])
+        assert [db.get(f"cart-{at}", bucket="carts").value for at in (1, 299)] == [{"items": 1}, {"items": 299}]
