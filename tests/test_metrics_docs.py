@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from zdynamo.core.served import OUTCOMES
 from zdynamo.http.metrics import exposition
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +62,23 @@ def test_queries_in_the_docs_name_series_that_exist(generator: dict[str, Any]) -
     series = series_of(generator) | dict.fromkeys(("zdynamo_request_duration_seconds",))
 
     assert set(re.findall(r"zdynamo_[a-z_]+", head)) <= series.keys()
+
+
+def test_every_alert_names_series_labels_and_outcomes_that_exist(generator: dict[str, Any]) -> None:
+    series = series_of(generator) | {"up": {"instance", "job"}}
+    (group,) = yaml.safe_load((ROOT / "configs" / "prometheus" / "alerts.yml").read_text())["groups"]
+
+    assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"]) > 10
+    for rule in group["rules"]:
+        named = re.findall(r"\bzdynamo_\w+|\bup\b", rule["expr"])
+        labels = {label for by in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in by.split(", ")}
+        labels |= set(re.findall(r"(\w+)=~?\"", rule["expr"]))
+        labels |= set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+        assert named and set(named) <= series.keys(), rule["alert"]
+        assert labels <= set.intersection(*(series[name] for name in named)), rule["alert"]
+        outcomes = {outcome for some in re.findall(r'outcome=~?"([^"]*)"', rule["expr"]) for outcome in some.split("|")}
+        assert outcomes <= set(OUTCOMES.values()), rule["alert"]
+        assert rule["annotations"].keys() == {"summary", "action"}
 
 
 def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
