@@ -1,8 +1,10 @@
 """What `explain` makes of an explanation: who differs from whom, what is dead, and what cannot be known."""
 
 import pytest
+from msgspec import to_builtins
 
-from zdynamo.cli.explain import document, show
+from zdynamo.cli.explain import show
+from zdynamo.figures.explanations import explanation
 from zdynamo.messages import Bucket, Explained, ReplicaState, SiblingState
 
 NAMES = {"1": "a", "2": "b", "3": "c"}
@@ -72,7 +74,7 @@ def test_the_place_of_the_key_and_the_rules_of_its_bucket_come_first(
 
 
 def test_for_scripts_it_says_the_same_with_exact_dots(differing: Explained) -> None:
-    shown = document("cart", differing, NAMES)
+    shown = to_builtins(explanation(b"cart", differing, NAMES))
 
     a, b, c = shown["replicas"]
     assert [replica["differs_from"] for replica in (a, b, c)] == [["b"], ["a"], []]

@@ -3,8 +3,9 @@
 from support.moments import description, moment
 
 from zdynamo.cli import status, top
-from zdynamo.cli.moments import notices
 from zdynamo.cli.tables import short_bytes, short_count, short_latency, short_span
+from zdynamo.figures.documents import cluster_document
+from zdynamo.figures.moments import notices
 from zdynamo.messages import HintsHeld
 
 HELD = (HintsHeld("c", 12_345, 2**20, 90_000),)
@@ -73,7 +74,7 @@ def test_a_low_terminal_shows_some_notices_and_says_how_many_there_are() -> None
 def test_scripts_get_the_same_as_one_document() -> None:
     after = moment(description("a", uptime_ms=1_000, puts_us=(700,) * 4, missed=1, held=HELD), "no answer")
 
-    shown = top.document(None, after)
+    shown = cluster_document(None, after)
 
     assert shown["agree"] == {"members": True, "layout": True, "buckets": True}
     a, b = shown["nodes"]

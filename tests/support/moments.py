@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from support.nodes import view
-from zdynamo.cli.moments import Moment
 from zdynamo.core.served import BOUNDS_US, Served
+from zdynamo.figures.moments import Moment
 from zdynamo.messages import (
     Constants,
     Digests,

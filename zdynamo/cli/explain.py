@@ -4,15 +4,17 @@ import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from zdynamo.cli.data import DEFAULT_BUCKET, DEFAULT_TIMEOUT_MS, KeyArgument
 from zdynamo.cli.options import DEFAULT_NODE, BucketOption, JsonOption, NodeOption, TimeoutOption, connect
 from zdynamo.cli.output import note, show_json, show_table
-from zdynamo.plain import plain
+from zdynamo.figures.explanations import differs_from, explanation, hex_of, names_of
 
 if TYPE_CHECKING:
-    from zdynamo.messages import Dot, Explained, ReplicaState, SiblingState, Topology
+    from zdynamo.messages import Dot, Explained, ReplicaState, SiblingState
 
 ACTOR_SHOWN = 6  # hex digits of an actor for people; --json has all 16
 TYPES = {"": "bytes", "text/plain": "text", "application/msgpack": "data"}
@@ -40,9 +42,9 @@ def explain(
     """
     with connect(node, timeout_ms) as client:
         explained = client.explain(os.fsencode(key), bucket)
-        names = _names(client.topology())
+        names = names_of(client.topology())
     if as_json:
-        show_json(document(key, explained, names))
+        show_json(to_builtins(explanation(os.fsencode(key), explained, names)))
     else:
         show(key, explained, names)
 
@@ -86,8 +88,8 @@ def _replica_row(
     if not replica.reachable:
         return (name, "unreachable", "-", "-", "-", "-", "-")
     held = ", ".join(str(numbers[sibling.dot]) for sibling in replica.siblings)
-    differs = _listed(_differs_from(replica, explained), names)
-    record = _hex(replica.digest)[:8] if replica.digest else "none"
+    differs = _listed(differs_from(replica, explained), names)
+    record = hex_of(replica.digest)[:8] if replica.digest else "none"
     clock = " ".join(_dot(dot) for dot in (*replica.clock, *replica.cloud))
     state = "settled" if replica.settled else "unsettled" if replica.node in explained.owners else "fallback"
     if replica.hint:
@@ -108,77 +110,13 @@ def _liveliness(sibling: "SiblingState") -> str:
     return "expired" if 0 < sibling.expires_ms <= time.time() * 1000 else "value"
 
 
-def _differs_from(replica: "ReplicaState", explained: "Explained") -> list[str]:
-    """The owners that hold another record, as far as both are known."""
-    others = (other for other in explained.replicas if other.reachable and replica.reachable)
-    return [other.node for other in others if other.digest != replica.digest]
-
-
-def document(key: str, explained: "Explained", names: dict[str, str]) -> dict[str, Any]:
-    """For scripts; what may be beyond 53 bits is text."""
-    rules = explained.bucket
-    return {
-        "key": plain(os.fsencode(key)),
-        "bucket": rules.name,
-        "partition": explained.partition,
-        "owners": [_named(owner, names) for owner in explained.owners],
-        "fallbacks": [_named(fallback, names) for fallback in explained.fallbacks],
-        "rules": {name: getattr(rules, name) for name in ("r", "w", "pr", "pw", "expiry_ms", "conflict")},
-        "replicas": [
-            {
-                **_named(replica.node, names),
-                "reachable": replica.reachable,
-                "settled": replica.settled,
-                "round": replica.round,
-                "digest": _hex(replica.digest) if replica.digest else None,
-                "differs_from": [_named(other, names)["name"] for other in _differs_from(replica, explained)],
-                "clock": [_exact(dot) for dot in replica.clock],
-                "cloud": [_exact(dot) for dot in replica.cloud],
-                "siblings": [_described(sibling) for sibling in replica.siblings],
-                "waits": replica.waits,
-                "hints": [_named(target, names)["name"] for target in replica.hint.split(",") if target],
-            }
-            for replica in explained.replicas
-        ],
-    }
-
-
-def _described(sibling: "SiblingState") -> dict[str, Any]:
-    return {
-        "dot": _exact(sibling.dot),
-        "written_ms": sibling.time_ms,
-        "expires_ms": sibling.expires_ms,
-        "tombstone": sibling.tombstone,
-        "content_type": sibling.content_type,
-        "size": sibling.size,
-        "request": sibling.request.hex(),
-    }
-
-
-def _names(topology: "Topology") -> dict[str, str]:
-    return {member.record.id: member.record.name for member in topology.members}
-
-
-def _named(node: str, names: dict[str, str]) -> dict[str, str]:
-    return {"id": node, "name": names.get(node, node)}
-
-
 def _listed(nodes: Sequence[str], names: dict[str, str]) -> str:
     return ", ".join(names.get(node, node) for node in nodes) or "-"
 
 
 def _dot(dot: "Dot") -> str:
     """For people."""
-    return f"{_hex(dot[0])[:ACTOR_SHOWN]}.{dot[1]}.{dot[2]}"
-
-
-def _exact(dot: "Dot") -> str:
-    """As text, since JSON readers may round large numbers."""
-    return f"{_hex(dot[0])}.{dot[1]}.{dot[2]}"
-
-
-def _hex(number: int) -> str:
-    return f"{number:016x}"
+    return f"{hex_of(dot[0])[:ACTOR_SHOWN]}.{dot[1]}.{dot[2]}"
 
 
 def _moment(wall_ms: int) -> str:

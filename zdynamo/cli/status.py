@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zdynamo.cli.data import DEFAULT_TIMEOUT_MS
-from zdynamo.cli.loads import Latency, Load, load_document, load_of
-from zdynamo.cli.moments import Moment, look, notices
+from zdynamo.cli.moments import look
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
 from zdynamo.cli.output import note, show_json, show_table
 from zdynamo.cli.tables import short_bytes, short_count, short_latency, short_span
+from zdynamo.figures.loads import Latency, Load, load_document, load_of
+from zdynamo.figures.moments import Moment, notices
 
 if TYPE_CHECKING:
     from zdynamo.messages import Figures, MemberView, NodeDescription

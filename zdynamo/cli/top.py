@@ -5,15 +5,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zdynamo.cli.loads import Latency, Load, agreement, load_document, load_of
-from zdynamo.cli.moments import Moment, look, notices
+from zdynamo.cli.moments import look
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
 from zdynamo.cli.output import one_line, show_json
 from zdynamo.cli.tables import lines_of, short_count, short_latency, table_of
+from zdynamo.figures.documents import cluster_document, load_between
+from zdynamo.figures.loads import Latency, Load, agreement
+from zdynamo.figures.moments import Moment, notices
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,7 +70,7 @@ def _print(client: "Client", interval: float, timeout_ms: int, *, once: bool, as
         time.sleep(interval)
         after = look(client, timeout_ms)
         if as_json:
-            show_json(document(before, after))
+            show_json(cluster_document(before, after))
         else:
             print("\n".join(lines(before, after)), flush=True)
         if once:
@@ -156,40 +158,8 @@ def headline(moment: Moment) -> str:
     return f"cluster {topology.cluster}  {alive} of {len(moment.members)} alive  {layout}  {agree}"
 
 
-def document(before: Moment | None, after: Moment) -> dict[str, Any]:
-    """For scripts."""
-    topology = after.topology
-    return {
-        "cluster": topology.cluster,
-        "seen_by": topology.answered_by,
-        "layout": topology.layout.number if topology.layout else None,
-        "agree": agreement(after),
-        "nodes": [_document(member, before, after) for member in after.members],
-    }
-
-
-def _document(member: "MemberView", before: Moment | None, after: Moment) -> dict[str, Any]:
-    record, answer = member.record, after.of(member)
-    named = {"name": record.name, "id": record.id, "address": record.addresses.client, "state": member.state}
-    if isinstance(answer, str):
-        return {**named, "reachable": False, "error": answer}
-    figures: dict[str, Any] = load_document(_load(member, before, after) or load_of(None, answer))
-    figures["hints"] = [{"target": each.target, "count": each.count, "bytes": each.bytes} for each in answer.hints]
-    if answer.figures is not None:
-        store = answer.figures.store
-        figures["store"] = {"keys": store.keys, "disk_bytes": store.disk_bytes, "free_bytes": store.free_bytes}
-    return {**named, "reachable": True, "uptime_ms": answer.uptime_ms, **figures, "notices": answer.notices}
-
-
-def _load(member: "MemberView", before: Moment | None, after: Moment) -> Load | None:
-    answer = after.of(member)
-    if isinstance(answer, str):
-        return None
-    return load_of(before.told.get(member.record.id) if before else None, answer)
-
-
 def _row(member: "MemberView", before: Moment | None, after: Moment) -> tuple[str, ...]:
-    answer, load = after.of(member), _load(member, before, after)
+    answer, load = after.of(member), load_between(member, before, after)
     name, state = member.record.name, member.state
     shown = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
     if isinstance(answer, str) or load is None:
@@ -200,7 +170,7 @@ def _row(member: "MemberView", before: Moment | None, after: Moment) -> tuple[st
 
 def _sum(before: Moment | None, after: Moment) -> tuple[str, ...]:
     """Of all nodes; percentiles do not add up."""
-    loads = [load for member in after.members if (load := _load(member, before, after))]
+    loads = [load for member in after.members if (load := load_between(member, before, after))]
     put, get = (sum(load.requests.get(kind, 0.0) for load in loads) for kind in ("put", "get"))
     answers = [answer for answer in after.told.values() if not isinstance(answer, str)]
     held = sum(each.count for answer in answers for each in answer.hints)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.moments import description, moment
 
-from zdynamo.cli.loads import Latency, agreement, load_of, percentile
+from zdynamo.figures.loads import Latency, agreement, load_of, percentile
 from zdynamo.messages import Digests
 
 BOUNDS = (1_000, 2_000, 4_000)

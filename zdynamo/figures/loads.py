@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from zdynamo.cli.moments import Moment
+    from zdynamo.figures.moments import Moment
     from zdynamo.messages import Figures, NodeDescription, Spread
 
 FAILED = ("quorum_not_met", "outcome_unknown", "overloaded", "refused")

@@ -1,0 +1,42 @@
+"""The cluster between two moments as one document: what `zdynamo top --json` prints, and what the page is told."""
+
+from typing import TYPE_CHECKING, Any
+
+from zdynamo.figures.loads import Load, agreement, load_document, load_of
+from zdynamo.figures.moments import Moment
+
+if TYPE_CHECKING:
+    from zdynamo.messages import MemberView
+
+
+def cluster_document(before: Moment | None, after: Moment) -> dict[str, Any]:
+    """Rates are those since `before`, of a node that had not answered then since its start."""
+    topology = after.topology
+    return {
+        "cluster": topology.cluster,
+        "seen_by": topology.answered_by,
+        "layout": topology.layout.number if topology.layout else None,
+        "agree": agreement(after),
+        "nodes": [node_document(member, before, after) for member in after.members],
+    }
+
+
+def node_document(member: "MemberView", before: Moment | None, after: Moment) -> dict[str, Any]:
+    record, answer = member.record, after.of(member)
+    named = {"name": record.name, "id": record.id, "address": record.addresses.client, "state": member.state}
+    if isinstance(answer, str):
+        return {**named, "reachable": False, "error": answer}
+    figures: dict[str, Any] = load_document(load_between(member, before, after) or load_of(None, answer))
+    figures["hints"] = [{"target": each.target, "count": each.count, "bytes": each.bytes} for each in answer.hints]
+    if answer.figures is not None:
+        store = answer.figures.store
+        figures["store"] = {"keys": store.keys, "disk_bytes": store.disk_bytes, "free_bytes": store.free_bytes}
+    return {**named, "reachable": True, "uptime_ms": answer.uptime_ms, **figures, "notices": answer.notices}
+
+
+def load_between(member: "MemberView", before: Moment | None, after: Moment) -> Load | None:
+    """None if it does not answer."""
+    answer = after.of(member)
+    if isinstance(answer, str):
+        return None
+    return load_of(before.told.get(member.record.id) if before else None, answer)
