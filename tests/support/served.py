@@ -38,7 +38,8 @@ def served(cluster: InProcessCluster, served_by: str = "") -> Iterator[Place]:
     async def run() -> None:
         client = LoopClient(*cluster.addresses, deadline_ms=3_000, context=cluster.context)
         await client.topology()
-        server = Server(settings_of(application(Door(client, served_by or f"127.0.0.1:{port}"))))
+        door = Door(client, served_by or f"127.0.0.1:{port}")
+        server = Server(settings_of(application(door)), door)
         made.put(server)
         await attend(server, listening, client)
 

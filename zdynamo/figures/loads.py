@@ -1,6 +1,6 @@
 """What a node did between two looks at its figures: rates, latencies, how busy it was."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -8,7 +8,12 @@ if TYPE_CHECKING:
     from zdynamo.messages import Figures, NodeDescription, Spread
 
 FAILED = ("quorum_not_met", "outcome_unknown", "overloaded", "refused")
-BROUGHT = ("repairs.sent", "compare.stored_here", "compare.stored_there", "pulls.records", "hints.handed_over")
+WAYS = {  # in which records are brought to replicas that lacked them
+    "read_repair": ("repairs.sent",),
+    "anti_entropy": ("compare.stored_here", "compare.stored_there"),
+    "transfer": ("pulls.records",),
+    "handoff": ("hints.handed_over",),
+}
 
 
 class Latency(NamedTuple):
@@ -25,8 +30,13 @@ class Load(NamedTuple):
     latency: dict[str, Latency]  # by kind
     failed: float  # of the requests
     failures: int  # so many of them, in all of the time
-    repaired: float  # records brought to replicas that lacked them, in whatever way
+    brought: dict[str, float]  # records, by way
     busy: float  # share of the time that the process loop was at work
+
+    @property
+    def repaired(self) -> float:
+        """In whatever way."""
+        return sum(self.brought.values())
 
 
 def load_of(before: "NodeDescription | str | None", after: "NodeDescription") -> Load:
@@ -34,9 +44,9 @@ def load_of(before: "NodeDescription | str | None", after: "NodeDescription") ->
     earlier = None if before is None or isinstance(before, str) or before.uptime_ms > after.uptime_ms else before
     seconds = max(0.001, (after.uptime_ms - (earlier.uptime_ms if earlier else 0)) / 1000)
     counted = _grown(earlier.counters if earlier else {}, after.counters)
-    repaired = sum(counted.get(name, 0) for name in BROUGHT) / seconds
+    brought = {way: sum(counted.get(name, 0) for name in names) / seconds for way, names in WAYS.items()}
     if after.figures is None:
-        return Load({}, {}, 0.0, 0, repaired, 0.0)
+        return Load({}, {}, 0.0, 0, brought, 0.0)
     figures, past = after.figures, earlier.figures if earlier else None
     kinds = {of.kind: of for of in past.requests} if past else {}
     pairs = [(kinds.get(of.kind), of) for of in figures.requests]
@@ -49,9 +59,26 @@ def load_of(before: "NodeDescription | str | None", after: "NodeDescription") ->
         {kind: _latency(figures, counts) for kind, counts in spreads.items()},
         failures / seconds,
         failures,
-        repaired,
+        brought,
         min(1.0, turns_us / 1e6 / seconds),
     )
+
+
+def latency_together(pairs: "Iterable[tuple[NodeDescription, NodeDescription]]") -> dict[str, Latency]:
+    """Of all requests of several nodes between two looks, by kind; nodes that measure otherwise are left out."""
+    known = [(before.figures, after.figures) for before, after in pairs if before.figures and after.figures]
+    if not known:
+        return {}
+    measure = known[0][1]
+    counts: dict[str, list[int]] = {}
+    for past, figures in known:
+        if figures.bounds_us != measure.bounds_us:
+            continue
+        kinds = {of.kind: of.took for of in past.requests}
+        for of in figures.requests:
+            grown = _counts_between(kinds.get(of.kind), of.took)
+            counts[of.kind] = [sum(pair) for pair in zip(counts.get(of.kind, [0] * len(grown)), grown, strict=True)]
+    return {kind: _latency(measure, each) for kind, each in counts.items()}
 
 
 def percentile(share: float, counts: Sequence[int], bounds_us: Sequence[int]) -> float | None:
@@ -86,11 +113,15 @@ def load_document(load: Load) -> dict[str, Any]:
     """For scripts."""
     return {
         "requests_per_s": load.requests,
-        "latency_ms": {kind: {"p50": took.p50, "p99": took.p99} for kind, took in load.latency.items()},
+        "latency_ms": latency_document(load.latency),
         "failed_per_s": load.failed,
         "repaired_per_s": load.repaired,
         "busy": load.busy,
     }
+
+
+def latency_document(latency: Mapping[str, Latency]) -> dict[str, Any]:
+    return {kind: {"p50": took.p50, "p99": took.p99} for kind, took in latency.items()}
 
 
 def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -23,6 +23,7 @@ class Call:
         self.door = door
         self.client = door.client
         self.query = query  # by name, only what was given
+        self.method: str = scope["method"]
         self._path = scope["path_params"]
         self._operation = operation
         self._receive = receive
@@ -37,9 +38,13 @@ class Call:
             raise malformed(f"the header {name} is there {len(found)} times: give it once")
         return found[0].decode("latin-1") if found else None
 
+    def part(self, name: str) -> bytes:
+        """Of the path, as the resource names it."""
+        return octets(self._path[name], name)
+
     @property
     def key(self) -> bytes:
-        return octets(self._path["key"], "key")
+        return self.part("key")
 
     @property
     def key_text(self) -> str:
@@ -49,7 +54,7 @@ class Call:
     @property
     def bucket(self) -> str:
         """Raises: Problem, Refused if it can be the name of none, whatever is asked of it."""
-        return check_bucket(text(octets(self._path["bucket"], "bucket"), "bucket"))
+        return check_bucket(text(self.part("bucket"), "bucket"))
 
     @property
     def deadline_ms(self) -> int | None:

@@ -1,7 +1,8 @@
-"""What all requests of one process share: the client, who serves, and how much is in progress."""
+"""What all requests of one process share: the client, who serves, who watches, and how much is in progress."""
 
 from zdynamo.client.io_loop import LoopClient
 from zdynamo.client.limits import DEFAULTS
+from zdynamo.http.audience import Audience
 from zdynamo.http.problems import busy
 
 BODIES_BYTES_MAX = 64 * 2**20  # of requests being read or served; beyond, requests are answered *overloaded*
@@ -16,6 +17,7 @@ class Door:
         self.client = client
         self.served_by = served_by
         self.node = node
+        self.audience = Audience(client, node)
         self._bytes_held = 0
 
     @property

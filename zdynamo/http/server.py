@@ -29,6 +29,10 @@ BACKLOG = 1_024  # connections that wait to be accepted; it is what the system m
 class Server(uvicorn.Server):
     """Ends when it is told to; signals are ours."""
 
+    def __init__(self, config: uvicorn.Config, door: Door) -> None:
+        super().__init__(config)
+        self._door = door
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -38,6 +42,11 @@ class Server(uvicorn.Server):
         self.should_exit = True
         for listener in getattr(self, "servers", ()):
             listener.close()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Pages that are open would never end by themselves."""
+        self._door.audience.end()
+        await super().shutdown(sockets)
 
 
 def serve(serving: Serving) -> None:
@@ -54,7 +63,8 @@ async def _serve(serving: Serving) -> None:
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # what clients do wrong is answered, not logged
     logging.getLogger("uvicorn").propagate = False
     client = LoopClient(*serving.members)
-    server = Server(settings_of(application(Door(client, serving.served_by, serving.node))))
+    door = Door(client, serving.served_by, serving.node)
+    server = Server(settings_of(application(door)), door)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.end)
