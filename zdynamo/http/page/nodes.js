@@ -1,0 +1,60 @@
+// The members: whether they live, and what they have to do.
+
+import { make, say, table } from "./dom.js";
+import { bytes, count, ms, plural, span, stateOf } from "./words.js";
+
+const COLUMNS = [
+  { title: "Node" }, { title: "State" }, { title: "Busy" }, { title: "Puts/s", number: true }, { title: "Gets/s", number: true },
+  { title: "Put p99", number: true }, { title: "Get p99", number: true }, { title: "Failed/s", number: true }, { title: "Held", number: true },
+  { title: "Keys", number: true }, { title: "Disk", number: true },
+];
+
+export class Nodes {
+  #place; #about; #point; #table = null;
+
+  /** `point`: told the id of the node that is pointed at, or null. */
+  constructor(place, about, point) {
+    this.#place = place;
+    this.#about = about;
+    this.#point = point;
+  }
+
+  show(moment, colours) {
+    const made = table("Nodes", COLUMNS, moment.nodes.map(node => row(node, colours)));
+    [...made.tBodies[0].rows].forEach((line, at) => {
+      const node = moment.nodes[at];
+      line.classList.add(node.state);
+      line.dataset.node = node.name;
+      line.addEventListener("pointerenter", () => this.#point(node.id));
+      line.addEventListener("pointerleave", () => this.#point(null));
+    });
+    if (this.#table) this.#table.tBodies[0].replaceWith(made.tBodies[0]);
+    else this.#place.append(this.#table = made);
+    const alive = moment.nodes.filter(node => node.state === "alive").length;
+    say(this.#about, alive === moment.nodes.length ? "all alive" : `${plural(moment.nodes.length - alive, "node")} not alive`);
+  }
+}
+
+function row(node, colours) {
+  const swatch = make("span.swatch", { "aria-hidden": "true" });
+  swatch.style.background = colours.get(node.id);
+  const where = [node.zone && `zone ${node.zone}`, node.address].filter(Boolean).join(" · ");
+  const name = make("div.node-name", {}, swatch, make("div", {}, make("b", {}, node.name), make("small.soft", { title: node.id }, where)));
+  const { mark, about } = stateOf(node), up = node.uptime_ms === undefined ? about : `up ${span(node.uptime_ms)}, phi ${node.phi}`;
+  const state = make(`span.state.${node.state}`, { title: up }, make("span", { "aria-hidden": "true" }, `${mark} `), node.state,
+    node.error && node.state !== "down" ? make("small.soft", {}, node.error) : null);
+  const load = node.load, latency = load?.latency_ms || {};
+  const held = node.hints ? count(node.hints.reduce((sum, hint) => sum + hint.count, 0)) : "–";
+  return [
+    name, state, load ? meter(load.busy) : "–", count(load?.requests_per_s.put), count(load?.requests_per_s.get),
+    ms(latency.put?.p99), ms(latency.get?.p99), count(load?.failed_per_s), held, count(node.store?.keys),
+    node.store && node.store.free_bytes >= 0 ? bytes(node.store.disk_bytes) : "–",
+  ];
+}
+
+function meter(share) {
+  const percent = Math.round(share * 100), bar = make("span.bar");
+  bar.style.width = `${percent}%`;
+  return make(percent >= 85 ? "span.meter.high" : "span.meter", { role: "meter", "aria-label": "busy", "aria-valuenow": percent, "aria-valuemin": 0, "aria-valuemax": 100 },
+    make("span.track", { "aria-hidden": "true" }, bar), make("span.figure", {}, `${percent}%`));
+}
