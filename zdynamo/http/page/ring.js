@@ -142,7 +142,7 @@ export class Ring {
 
   #summary() {
     if (!this.#moment) return [{ text: "..." }];
-    if (!this.#layout || !this.#layout.owners.length) return [{ text: "no layout yet", class: "strong" }, { text: "the first put decides it" }];
+    if (!this.#layout || !this.#layout.owners.length) return [{ text: "no layout yet", class: "strong" }, { text: "nobody owns a key" }];
     const { nodes } = this.#moment, others = nodes.filter(node => node.state !== "alive");
     const told = others.slice(0, 3).map(node => ({ text: `${stateOf(node).mark} ${node.name} ${node.state}`, class: node.state }));
     if (others.length > 3) told.push({ text: `and ${others.length - 3} more` });

@@ -1,0 +1,186 @@
+"""The key explorer, in a browser."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from support.browsers import WITHIN_MS, chromium, opened
+from support.served import Place, served
+
+from zdynamo.fixtures.cluster import InProcessCluster
+from zdynamo.fixtures.shape import Shape
+
+MARKUP = "<img src=x onerror=window.hacked=1>"
+expect.set_options(timeout=WITHIN_MS)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[InProcessCluster]:
+    with InProcessCluster(Shape()) as made:
+        made.wait_until_ready()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def place(cluster: InProcessCluster) -> Iterator[Place]:
+    with served(cluster) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser: Browser, place: Place) -> Iterator[Page]:
+    with opened(browser, place.url) as made:
+        yield made.page
+        assert made.problems == []
+
+
+def ask(page: Page, button: str, key: str, bucket: str = "default") -> None:
+    page.get_by_label("Bucket").fill(bucket)
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def put(page: Page, key: str, value: str, kind: str = "text") -> None:
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_label("Value to put").fill(value)
+    page.get_by_label("Type").select_option(kind)
+    page.get_by_role("button", name="Put", exact=True).click()
+
+
+def leave_siblings(cluster: InProcessCluster, key: str, *values: object) -> None:
+    with cluster.client() as client:
+        context = client.put(key, "old")
+        for value in values:
+            client.put(key, value, context=context)
+
+
+def test_what_is_put_is_there_for_all_clients_and_what_is_shown_is_replaced(
+    page: Page, cluster: InProcessCluster
+) -> None:
+    put(page, "cart/one", "milk")
+    expect(page.locator("article pre")).to_have_text("milk")
+    put(page, "cart/one", '{"n":1}', "JSON")
+    expect(page.locator("article pre")).to_have_text('{\n  "n": 1\n}')
+
+    with cluster.client() as client:
+        found = client.get("cart/one")
+    assert found.value == b'{"n":1}'
+
+
+def test_a_value_that_was_written_meanwhile_is_not_overwritten_unseen(page: Page, cluster: InProcessCluster) -> None:
+    put(page, "meanwhile", "mine")
+    expect(page.locator("article pre")).to_have_text("mine")
+    with cluster.client() as client:
+        client.put("meanwhile", "another's")
+
+    put(page, "meanwhile", "mine too")
+
+    expect(page.get_by_role("article")).to_have_count(2)
+
+
+def test_siblings_are_side_by_side_and_one_of_them_settles_it(page: Page, cluster: InProcessCluster) -> None:
+    leave_siblings(cluster, "siblings", "milk", "bread")
+
+    ask(page, "Get", "siblings")
+
+    cards = page.get_by_role("article")
+    expect(cards).to_have_count(2)
+    milk, bread = (cards.filter(has_text=text) for text in ("milk", "bread"))
+    one, other = milk.bounding_box(), bread.bounding_box()
+    assert one and other and one["y"] == other["y"] and one["x"] != other["x"]
+    bread.get_by_role("button", name="Keep this one").click()
+    expect(page.get_by_role("article")).to_have_count(1)
+    with cluster.client() as client:
+        assert client.get("siblings").value == "bread"
+
+
+@pytest.mark.parametrize("value", [{"rows": [1, 2.5, None, b"\0\xff"]}, b"\r\n--x\0\xff", "žluťoučký\r\n\r\nkůň", ""])
+def test_the_sibling_that_is_kept_stays_what_it_is(page: Page, cluster: InProcessCluster, value: object) -> None:
+    leave_siblings(cluster, "kept", "the other", value)
+    ask(page, "Get", "kept")
+    expect(page.get_by_role("article")).to_have_count(2)
+
+    page.get_by_role("article").filter(has_not_text="the other").get_by_role("button", name="Keep this one").click()
+
+    expect(page.get_by_role("article")).to_have_count(1)
+    with cluster.client() as client:
+        assert client.get("kept").value == value
+
+
+def test_a_key_is_explained_and_its_partition_shown_in_the_ring(page: Page, cluster: InProcessCluster) -> None:
+    with cluster.client() as client:
+        client.put("explained", "x")
+        told = client.explain("explained")
+
+    ask(page, "Explain", "explained")
+
+    rows = page.get_by_role("table", name="Replicas").get_by_role("row")
+    expect(rows).to_have_count(4)
+    expect(page.get_by_role("slider", name="Partition")).to_have_attribute("aria-valuenow", str(told.partition))
+    expect(page.locator("#partition")).to_contain_text(f"Partition {told.partition}:")
+
+
+def test_a_deleted_key_is_gone_and_says_why(page: Page) -> None:
+    put(page, "gone", "x")
+    expect(page.locator("article pre")).to_have_text("x")
+
+    ask(page, "Delete", "gone")
+    expect(page.get_by_text("Deleted.", exact=True)).to_be_visible()
+    ask(page, "Get", "gone")
+
+    expect(page.get_by_text("there is a tombstone")).to_be_visible()
+
+
+def test_keys_are_listed_a_page_at_a_time_and_each_leads_to_its_value(page: Page, cluster: InProcessCluster) -> None:
+    with cluster.client() as client:
+        client.put_many({f"row-{number:02}": str(number) for number in range(60)})
+
+    ask(page, "List keys", "row-")
+    keys = page.get_by_role("group", name="Keys").get_by_role("button")
+    expect(keys).to_have_count(51)
+    keys.filter(has_text="more").click()
+    expect(keys).to_have_count(10)
+    first = keys.first.inner_text()
+    keys.first.click()
+
+    expect(page.locator("article pre")).to_have_text(str(int(first.removeprefix("row-"))))
+
+
+def test_markup_in_keys_and_values_is_text(page: Page, cluster: InProcessCluster) -> None:
+    leave_siblings(cluster, MARKUP, MARKUP, f"<script>{MARKUP}</script>")
+
+    ask(page, "Get", MARKUP)
+    expect(page.get_by_role("article").get_by_text(MARKUP, exact=True)).to_be_visible()
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_role("table", name="Replicas")).to_be_visible()
+    ask(page, "List keys", "<")
+    expect(page.get_by_role("button", name=MARKUP)).to_be_visible()
+
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_page_that_took_text_for_markup_would_be_stopped_by_the_browser(browser: Browser, place: Place) -> None:
+    with opened(browser, place.url) as made:
+        stopped = made.page.evaluate("text => { try { document.body.innerHTML = text } catch { return true } }", MARKUP)
+
+    assert stopped is True
+
+
+@pytest.mark.parametrize(("key", "said"), [("..", "takes it for a step in the path"), ("", "Give a key.")])
+def test_what_a_browser_cannot_ask_for_is_said(page: Page, key: str, said: str) -> None:
+    ask(page, "Get", key)
+
+    expect(page.get_by_role("alert").filter(has_text=said)).to_be_visible()
+
+
+def test_what_the_cluster_refuses_is_said(page: Page) -> None:
+    ask(page, "Get", "k" * 5000)
+
+    expect(page.locator("#answer").get_by_role("alert")).to_be_visible()
