@@ -23,7 +23,7 @@ export class Nodes {
     const made = table("Nodes", COLUMNS, moment.nodes.map(node => row(node, colours)));
     [...made.tBodies[0].rows].forEach((line, at) => {
       const node = moment.nodes[at];
-      line.classList.add(node.state);
+      line.classList.add(stateOf(node).name);
       line.dataset.node = node.name;
       line.addEventListener("pointerenter", () => this.#point(node.id));
       line.addEventListener("pointerleave", () => this.#point(null));
@@ -40,8 +40,8 @@ function row(node, colours) {
   swatch.style.background = colours.get(node.id);
   const where = [node.zone && `zone ${node.zone}`, node.address].filter(Boolean).join(" · ");
   const name = make("div.node-name", {}, swatch, make("div", {}, make("b", {}, node.name), make("small.soft", { title: node.id }, where)));
-  const { mark, about } = stateOf(node), up = node.uptime_ms === undefined ? about : `up ${span(node.uptime_ms)}, phi ${node.phi}`;
-  const state = make(`span.state.${node.state}`, { title: up }, make("span", { "aria-hidden": "true" }, `${mark} `), node.state,
+  const { mark, about, name: look } = stateOf(node), up = node.uptime_ms === undefined ? about : `up ${span(node.uptime_ms)}, phi ${node.phi}`;
+  const state = make(`span.state.${look}`, { title: up }, make("span", { "aria-hidden": "true" }, `${mark} `), node.state,
     node.error && node.state !== "down" ? make("small.soft", {}, node.error) : null);
   const load = node.load, latency = load?.latency_ms || {};
   const held = node.hints ? count(node.hints.reduce((sum, hint) => sum + hint.count, 0)) : "–";

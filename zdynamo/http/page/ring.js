@@ -50,7 +50,7 @@ export class Ring {
     this.#colours = colours;
     this.#nodes = new Map(moment.nodes.map(node => [node.id, node]));
     for (const { id, base, marks } of this.#bands) {
-      const state = this.#nodes.get(id)?.state || "down";
+      const node = this.#nodes.get(id), state = node ? stateOf(node).name : "down";
       set(base, "fill", colours.get(id) || "#888");
       set(base, "class", `arc ${state}`);
       set(marks, "fill", state === "alive" ? "none" : `url(#mark-${state})`);
@@ -128,8 +128,8 @@ export class Ring {
   #chip(node) {
     const swatch = make("span.swatch", { "aria-hidden": "true" });
     swatch.style.background = this.#colours.get(node.id);
-    const { mark } = stateOf(node);
-    return make(`span.chip.${node.state}`, { onpointerenter: () => this.point(node.id), onpointerleave: () => this.point(null) },
+    const { mark, name: look } = stateOf(node);
+    return make(`span.chip.${look}`, { onpointerenter: () => this.point(node.id), onpointerleave: () => this.point(null) },
       swatch, node.name, make("span.mark", {}, node.state === "alive" ? "" : ` ${mark} ${node.state}`));
   }
 
@@ -144,7 +144,7 @@ export class Ring {
     if (!this.#moment) return [{ text: "..." }];
     if (!this.#layout || !this.#layout.owners.length) return [{ text: "no layout yet", class: "strong" }, { text: "nobody owns a key" }];
     const { nodes } = this.#moment, others = nodes.filter(node => node.state !== "alive");
-    const told = others.slice(0, 3).map(node => ({ text: `${stateOf(node).mark} ${node.name} ${node.state}`, class: node.state }));
+    const told = others.slice(0, 3).map(node => ({ text: `${stateOf(node).mark} ${node.name} ${node.state}`, class: stateOf(node).name }));
     if (others.length > 3) told.push({ text: `and ${others.length - 3} more` });
     return [{ text: `${nodes.length - others.length} of ${nodes.length}`, class: "huge" }, { text: "nodes alive" }, ...told];
   }
@@ -152,7 +152,7 @@ export class Ring {
   #owners() {
     const { owners, ids } = this.#layout, of = owners[this.#chosen].map(place => this.#nodes.get(ids[place]) || { name: ids[place], state: "down" });
     const lines = of.slice(0, LISTED_MAX).map((node, at) => ({
-      text: `${at + 1}. ${stateOf(node).mark} ${node.name}${node.state === "alive" ? "" : ` ${node.state}`}`, class: node.state,
+      text: `${at + 1}. ${stateOf(node).mark} ${node.name}${node.state === "alive" ? "" : ` ${node.state}`}`, class: stateOf(node).name,
     }));
     return [{ text: `partition ${this.#chosen}`, class: "strong" }, ...lines];
   }

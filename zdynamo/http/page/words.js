@@ -7,7 +7,9 @@ export const STATES = {
   down: { mark: "✕", about: "down" },
 };
 
-export const stateOf = node => STATES[node.state] || { mark: "?", about: node.state };
+/** `name` is a class of the style sheet, whatever state a later version may tell of. */
+export const stateOf = node => Object.hasOwn(STATES, node.state)
+  ? { ...STATES[node.state], name: node.state } : { mark: "?", about: node.state, name: "unknown" };
 
 export function count(number) {
   if (number === null || number === undefined) return "–";

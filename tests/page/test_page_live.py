@@ -1,0 +1,230 @@
+"""The page itself, in a browser: what it shows of a cluster, and of one in which something is wrong."""
+
+import json
+import os
+import re
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from support.browsers import WITHIN_MS, chromium, opened
+from support.local import local
+from support.processes import Nodes, kill, wait_until
+from support.served import Place, served
+
+from zdynamo.cli.cluster import free_ports
+from zdynamo.fixtures.cluster import InProcessCluster
+from zdynamo.fixtures.shape import Shape
+
+HTTP = "--http=process"
+KILL_SHOWN_MS = 3_000
+PHONE = 360
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+LONG = "n" * 200
+ANYTHING = re.compile(".")
+expect.set_options(timeout=WITHIN_MS)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with InProcessCluster(Shape()) as cluster, served(cluster) as made:
+        cluster.wait_until_ready()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    made = Nodes(tmp_path)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def node(name: str, state: str, **more: Any) -> dict[str, Any]:
+    named = {"id": name, "name": name, "address": f"{name}:1", "http": "", "zone": "", "state": state, "phi": 0}
+    return {**named, "owns": 4, **more}
+
+
+def told(*nodes: dict[str, Any], cluster: str = "c") -> str:
+    """A stream: four partitions, each with all nodes as its owners."""
+    ids = [node["id"] for node in nodes]
+    layout = {"layout": 1, "partitions": 4, "n": 3, "ids": ids, "owners": [list(range(len(ids)))] * 4}
+    moment = {
+        "at_ms": 1_000,
+        "cluster": cluster,
+        "seen_by": ids[0],
+        "layout": 1,
+        "agree": {"members": True},
+        "quorum": 2,
+        "total": None,
+        "nodes": nodes,
+    }
+    return f"event: layout\ndata: {json.dumps(layout)}\n\nevent: moment\ndata: {json.dumps(moment)}\n\n"
+
+
+def ground_of(page: Page) -> str:
+    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def width_of(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth"))
+
+
+def test_it_shows_the_cluster_without_a_complaint_and_asks_nobody_else(browser: Browser, place: Place) -> None:
+    with opened(browser, place.url) as made:
+        page = made.page
+        expect(page.locator("#connection")).to_have_text("live")
+        expect(page.locator("#headline")).to_have_text("3 of 3 nodes alive · layout 1 · all agree")
+        expect(page.get_by_role("table", name="Nodes").get_by_role("row")).to_have_count(4)
+        expect(page.locator("[data-node=a] td").nth(3)).to_have_text("0")  # rates, from the second look on
+        expect(page.get_by_text("Nothing is under way")).to_be_visible()
+        expect(page.locator(".chart path.line-0[d*=L]")).not_to_have_count(0)
+
+        assert made.problems == []
+        assert {url for url in made.requested if not url.startswith(f"{place.url}/")} == set()
+
+
+def test_a_kill_is_shown_within_three_seconds(browser: Browser) -> None:
+    with local("--memory", f"--port={free_ports(3)}") as cluster, opened(browser, cluster.nodes[0]["http"]) as made:
+        page = made.page
+        expect(page.locator("#headline")).to_contain_text("3 of 3 nodes alive")
+        expect(page.locator(".marks[data-state=down]")).to_have_count(0)
+
+        os.kill(cluster.nodes[1]["pid"], signal.SIGKILL)
+
+        expect(page.locator("#headline")).to_contain_text("2 of 3 nodes alive", timeout=KILL_SHOWN_MS)
+        expect(page.locator("[data-node=b]")).to_contain_text("✕ down")
+        expect(page.locator(".legend")).to_contain_text("b ✕ down")
+        expect(page.locator(".ring text.down")).to_have_text("✕ b down")
+        expect(page.locator(".marks[data-state=down][fill='url(#mark-down)']")).to_have_count(3)  # in each band
+        expect(page.locator(".ring .fewer")).to_have_count(1)
+        assert made.problems == []
+
+
+def test_a_page_whose_node_is_gone_says_so_and_goes_on_when_it_is_back(browser: Browser, nodes: Nodes) -> None:
+    first = nodes.start("a", 0, "--found", HTTP)
+    wait_until(lambda: is_served(first.http))
+    with opened(browser, first.http) as made:
+        page = made.page
+        expect(page.locator("#connection")).to_have_text("live")
+
+        kill(first)
+        expect(page.get_by_role("alert").filter(has_text="Connection lost since")).to_be_visible()
+        expect(page.locator("#connection")).to_have_text("connection lost")
+
+        nodes.again(first, HTTP)
+        expect(page.locator("#connection")).to_have_text("live")
+        expect(page.locator("#banner")).to_be_hidden()
+
+
+def is_served(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/ping"):
+            return True
+    except OSError:
+        return False
+
+
+def test_fewer_owners_alive_than_a_quorum_needs_are_told_apart_from_one_that_is_missing(
+    browser: Browser, place: Place
+) -> None:
+    events = told(node("a", "alive"), node("b", "down", error="down"), node("c", "unreachable", error="no answer"))
+    with opened(browser, place.url, events=events) as made:
+        page = made.page
+        expect(page.locator(".ring .few")).to_have_count(1)
+        expect(page.locator(".ring .fewer")).to_have_count(0)
+
+        page.get_by_role("slider", name="Partition").press("ArrowRight")
+
+        expect(page.locator("#partition")).to_have_text(
+            "Partition 0: a, b (down), c (unreachable). Fallbacks stand in: fewer owners are alive than R or W needs."
+        )
+
+
+def test_the_owners_of_a_partition_are_shown_to_pointer_and_keyboard(browser: Browser, place: Place) -> None:
+    events = told(node("a", "alive", zone="eu"), node("b", "alive", zone="us"))
+    with opened(browser, place.url, events=events) as made:
+        page, ring = made.page, made.page.get_by_role("slider", name="Partition")
+        expect(page.get_by_role("group", name="zone eu")).to_have_text("zone eua")
+        box = ring.bounding_box()
+        assert box
+
+        ring.hover(position={"x": box["width"] * 0.85, "y": box["height"] * 0.45})
+        expect(page.locator("#partition")).to_have_text("Partition 0: a in eu, b in us.")
+        page.mouse.move(0, 0)
+        expect(page.locator("#partition")).to_have_text("")
+        ring.click(position={"x": box["width"] * 0.85, "y": box["height"] * 0.55})
+        page.mouse.move(0, 0)
+        expect(page.locator("#partition")).to_have_text("Partition 1: a in eu, b in us.")
+        ring.press("ArrowRight")
+        expect(ring).to_have_attribute("aria-valuenow", "2")
+        ring.press("End")
+        expect(ring).to_have_attribute("aria-valuetext", "Partition 3: a in eu, b in us.")
+
+
+def test_names_from_the_cluster_are_text_wherever_they_are_shown(browser: Browser, place: Place) -> None:
+    held = [{"target": HOSTILE, "count": 1, "bytes": 1, "held_ms": 1}]
+    bad = node(HOSTILE, HOSTILE, zone=HOSTILE, address=HOSTILE, notices=[HOSTILE], hints=held, uptime_ms=1)
+    silent = node("b", "suspect", error=HOSTILE)
+    with opened(browser, place.url, events=told(bad, silent, cluster=HOSTILE)) as made:
+        page = made.page
+        expect(page.locator("#seen-by")).to_have_text(f"Cluster {HOSTILE}, as {HOSTILE} sees it.")
+        for part in ("#nodes", "#legend", "#under-way"):
+            expect(page.locator(part)).to_contain_text(HOSTILE)
+        page.get_by_role("slider", name="Partition").press("ArrowRight")
+
+        assert page.locator("img[src=x]").count() == 0
+        assert page.evaluate("window.hacked") is None
+
+
+@pytest.mark.parametrize("name", ["a", LONG])
+def test_a_phone_never_scrolls_sideways(browser: Browser, place: Place, name: str) -> None:
+    hints = [{"target": name, "count": 10**9, "bytes": 10**15, "held_ms": 10**12}]
+    other = node("b", "down", error="down")
+    events = told(node(name, "alive", zone=name, address=name, hints=hints, notices=[name], uptime_ms=1), other)
+    with opened(browser, place.url, width=PHONE, events=events) as made:
+        page = made.page
+        expect(page.locator("#under-way li")).to_have_count(2)
+        assert width_of(page) <= PHONE
+
+        page.get_by_label("Key", exact=True).fill(name)
+        page.get_by_label("Value to put").fill(name * 20)
+        page.get_by_role("button", name="Put", exact=True).click()
+        expect(page.get_by_role("article")).to_have_count(1)
+        page.get_by_role("button", name="Explain").click()
+        expect(page.get_by_role("table", name="Replicas")).to_be_visible()
+        assert width_of(page) <= PHONE
+
+
+def test_light_and_dark_follow_the_system(browser: Browser, place: Place) -> None:
+    grounds = {}
+    for scheme in ("light", "dark"):
+        with opened(browser, place.url, scheme=scheme) as made:
+            grounds[scheme] = sum(map(int, ground_of(made.page).strip("rgb()").split(",")))
+
+    assert grounds["dark"] < 128 < 640 < grounds["light"]
+
+
+def test_all_that_can_be_used_has_a_name(browser: Browser, place: Place) -> None:
+    with opened(browser, place.url) as made:
+        page = made.page
+        expect(page.get_by_role("meter")).to_have_count(3)
+        for role in ("button", "textbox", "combobox", "checkbox", "slider", "table", "meter"):
+            of_role = page.get_by_role(role)  # type: ignore[arg-type]
+            assert of_role.count() > 0, role
+            for at in range(of_role.count()):
+                expect(of_role.nth(at)).to_have_accessible_name(ANYTHING)
+
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the key explorer")).to_be_focused()
