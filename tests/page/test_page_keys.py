@@ -113,6 +113,22 @@ def test_the_sibling_that_is_kept_stays_what_it_is(page: Page, cluster: InProces
         assert client.get("kept").value == value
 
 
+@pytest.mark.parametrize("value", ['{"n": 12345678901234567890}', "1.0"])
+def test_json_is_never_shown_as_something_else(page: Page, value: str) -> None:
+    put(page, "exact", value, "JSON")
+
+    expect(page.locator("article pre")).to_have_text(value)
+
+
+def test_data_of_python_clients_is_shown_as_json(page: Page, cluster: InProcessCluster) -> None:
+    with cluster.client() as client:
+        client.put("data", {"rows": [1, b"\xff"]})
+
+    ask(page, "Get", "data")
+
+    expect(page.locator("article pre")).to_contain_text('"base64": "/w=="')
+
+
 def test_a_key_is_explained_and_its_partition_shown_in_the_ring(page: Page, cluster: InProcessCluster) -> None:
     with cluster.client() as client:
         client.put("explained", "x")

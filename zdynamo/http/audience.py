@@ -147,9 +147,8 @@ class Audience:
         topology = answer_of(await asked, Topology)
         members = by_name(topology)
         if not self._asked:
-            self._asked = next(
-                each for each in members if each.record.id == topology.answered_by
-            ).record.addresses.client
+            by = [each.record.addresses.client for each in members if each.record.id == topology.answered_by]
+            self._asked = "".join(by)
         return moment_of(topology, await asyncio.gather(*map(self._describe, members)))
 
     async def _describe(self, member: MemberView) -> NodeDescription | str:

@@ -20,7 +20,7 @@ export function explained(told) {
   ];
   const waiting = told.replicas.filter(replica => replica.waits);
   return make("div.explanation", {},
-    make("h3", {}, "Explained"),
+    make("h3", {}, `Explained: ${typeof told.key === "string" ? told.key : told.key.base64}`),
     make("dl", {}, ...facts.flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, fact)])),
     told.replicas.length ? table("Replicas", [{ title: "Node" }, { title: "State" }, { title: "Record" }, { title: "Siblings" }, { title: "Differs from" }, { title: "Clock" }],
       told.replicas.map(replica => replicaRow(replica, told, numbers))) : null,

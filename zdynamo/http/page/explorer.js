@@ -6,6 +6,7 @@ import { NotAsked, ask, errorOf, jsonOf, partsOf, pathOf, textOf } from "./keys.
 import { bytes as inBytes, moment, plural } from "./words.js";
 
 const CONTEXT = "zdynamo-context";
+const DATA = "application/msgpack";
 const SHOWN_MAX = 20_000;  // characters of a value; more are not shown
 const LISTED = 50;         // keys at a time
 
@@ -27,12 +28,12 @@ export class Explorer {
     for (const name of ["bucket", "key"]) this.#form.elements[name].addEventListener("input", () => this.#showReplace());
   }
 
-  async get() {
+  async get(tries = 3) {
     const { bucket, key } = this.#asked(), path = pathOf("keys", bucket, key);
     const answer = await ask("GET", path, { accept: "application/json" });
     this.#saw(answer, bucket, key);
-    if (answer.status === 300) this.#showSiblings(jsonOf(answer), path, answer.headers.get(CONTEXT));
-    else if (answer.ok) this.#answer.replaceChildren(card("Value", shownOf(answer.headers.get("content-type"), answer.bytes)));
+    if (answer.status === 300) await this.#siblings(answer, path, tries);
+    else if (answer.ok) this.#answer.replaceChildren(card("Value", await this.#shown(answer, bucket, key)));
     else if (answer.status === 404) this.#answer.replaceChildren(make("p.calm", {}, answer.headers.has(CONTEXT) ? "Deleted: there is a tombstone under this key." : "There is no value under this key."));
     else this.#fail(errorOf(answer));
   }
@@ -85,22 +86,36 @@ export class Explorer {
     }) }, key);
   }
 
-  #showSiblings({ siblings }, path, context) {
+  /** In JSON they have their times, in multipart the bytes that are stored: what is shown is what can be kept. */
+  async #siblings(listed, path, tries) {
+    const raw = await ask("GET", path, { accept: "multipart/mixed" }), context = listed.headers.get(CONTEXT);
+    if (raw.status !== 300 || raw.headers.get(CONTEXT) !== context) {  // somebody has written in between
+      if (tries > 1) return this.get(tries - 1);
+      throw new NotAsked("The siblings are others each time: get the key again.");
+    }
+    const parts = partsOf(raw), { siblings } = jsonOf(listed);
     const cards = siblings.map((sibling, at) => card(`Sibling ${at + 1}`, {
-      type: sibling.content_type, about: `written ${moment(sibling.written_ms)}`,
-      text: typeof sibling.value === "string" && sibling.content_type !== "application/json" ? sibling.value : JSON.stringify(sibling.value, null, 2),
-    }, make("button", { type: "button", onclick: () => this.#try(() => this.#keep(path, at, context)) }, "Keep this one")));
+      ...(parts[at].type === DATA ? dataShown(sibling.value) : shownOf(parts[at].type, parts[at].bytes)),
+      about: `written ${moment(sibling.written_ms)}`,
+    }, make("button", { type: "button", onclick: () => this.#try(() => this.#keep(parts[at], context)) }, "Keep this one")));
     this.#answer.replaceChildren(
       make("p.note", {}, `${plural(siblings.length, "sibling")}: concurrent writes, of which none has seen the other. Keep one, or put what settles it.`),
       make("div.siblings", {}, ...cards));
   }
 
-  /** Put the sibling's own bytes in the place of all of them; as JSON it would not always be the same value. */
-  async #keep(path, at, context) {
-    const { bucket, key } = this.#seen, again = await ask("GET", path, { accept: "multipart/mixed" });
-    if (again.status !== 300 || again.headers.get(CONTEXT) !== context) throw new NotAsked("The siblings are others by now: get the key again.");
-    const { type, bytes } = partsOf(again)[at];
-    await this.#write(bucket, key, { "content-type": type, [CONTEXT]: context }, bytes);
+  /** In the place of all that are shown. */
+  async #keep({ type, bytes }, context) {
+    await this.#write(this.#seen.bucket, this.#seen.key, { "content-type": type, [CONTEXT]: context }, bytes);
+  }
+
+  /** Data of Python clients is not text: it is asked for as JSON. */
+  async #shown(answer, bucket, key) {
+    const type = answer.headers.get("content-type");
+    if (type !== DATA) return shownOf(type, answer.bytes);
+    const operations = [{ op: "get", key }];
+    const told = await ask("POST", `v1/buckets/${encodeURIComponent(bucket)}/keys`, { "content-type": "application/json" }, JSON.stringify({ operations }));
+    const value = told.ok ? jsonOf(told).answers[0].value : undefined;
+    return value === undefined ? shownOf(type, answer.bytes) : dataShown(value);
   }
 
   async #write(bucket, key, headers, body) {
@@ -110,6 +125,7 @@ export class Explorer {
       return this.#fail(errorOf(answer));
     }
     await this.get();
+    if (this.#explained.hasChildNodes()) await this.explain();
     say(byId("request"), answer.line);
   }
 
@@ -152,13 +168,20 @@ export class Explorer {
 function shownOf(type, bytes) {
   const text = textOf(bytes), about = inBytes(bytes.length);
   if (text === null) return { type, about, text: `${[...bytes.slice(0, 256)].map(byte => byte.toString(16).padStart(2, "0")).join(" ")}${bytes.length > 256 ? " ..." : ""}` };
-  if (type === "application/json") {
-    try {
-      return { type, about, text: JSON.stringify(JSON.parse(text), null, 2) };
-    } catch { /* shown as it is */ }
-  }
-  return { type, about, text };
+  return { type, about, text: type === "application/json" ? indented(text) : text };
 }
+
+/** Unless it says something else then: large numbers do not come out of a browser as they went in. */
+function indented(text) {
+  try {
+    const value = JSON.parse(text), compact = text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
+    return JSON.stringify(value) === compact ? JSON.stringify(value, null, 2) : text;
+  } catch {
+    return text;
+  }
+}
+
+const dataShown = value => ({ type: DATA, about: "as JSON", text: JSON.stringify(value, null, 2) });
 
 function card(title, { type, about, text }, ...more) {
   const cut = text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}\n... (${plural(text.length - SHOWN_MAX, "more character")})` : text;

@@ -25,14 +25,27 @@ export class Nodes {
       const node = moment.nodes[at];
       line.classList.add(stateOf(node).name);
       line.dataset.node = node.name;
+      line.dataset.id = node.id;
       line.addEventListener("pointerenter", () => this.#point(node.id));
       line.addEventListener("pointerleave", () => this.#point(null));
     });
-    if (this.#table) this.#table.tBodies[0].replaceWith(made.tBodies[0]);
-    else this.#place.append(this.#table = made);
+    if (this.#table && same(this.#table, made)) renew(this.#table, made);
+    else this.#place.replaceChildren(this.#table = made);
     const alive = moment.nodes.filter(node => node.state === "alive").length;
     say(this.#about, alive === moment.nodes.length ? "all alive" : `${plural(moment.nodes.length - alive, "node")} not alive`);
   }
+}
+
+const names = table => [...table.tBodies[0].rows].map(line => line.dataset.id).join("\n");
+const same = (one, other) => names(one) === names(other);
+
+/** Only cells that say something else, so that what is pointed at or selected stays. */
+function renew(table, made) {
+  const fresh = [...made.tBodies[0].rows];
+  [...table.tBodies[0].rows].forEach((line, at) => {
+    line.className = fresh[at].className;
+    [...fresh[at].cells].forEach((cell, place) => line.cells[place].isEqualNode(cell) || line.cells[place].replaceWith(cell));
+  });
 }
 
 function row(node, colours) {

@@ -13,6 +13,7 @@ export class Ring {
   #colours = new Map();
   #nodes = new Map();
   #bands = [];      // {id, base, marks}: the arcs of one node in one band
+  #pointed = null;  // a node whose arcs alone stand out
   #chosen = null;   // a partition
   #pinned = false;  // it stays when the pointer leaves
 
@@ -52,7 +53,7 @@ export class Ring {
     for (const { id, base, marks } of this.#bands) {
       const node = this.#nodes.get(id), state = node ? stateOf(node).name : "down";
       set(base, "fill", colours.get(id) || "#888");
-      set(base, "class", `arc ${state}`);
+      set(base, "class", `arc ${state}${this.#pointed !== null && this.#pointed !== id ? " faint" : ""}`);
       set(marks, "fill", state === "alive" ? "none" : `url(#mark-${state})`);
       set(marks, "data-state", state);
     }
@@ -63,6 +64,7 @@ export class Ring {
 
   /** Only the arcs of this node stand out; null: all do. */
   point(id) {
+    this.#pointed = id;
     for (const { id: of, base } of this.#bands) base.classList.toggle("faint", id !== null && of !== id);
   }
 
