@@ -4,13 +4,13 @@ import { draw, make, say } from "./dom.js";
 import { KEPT_MS } from "./history.js";
 import { count, ms } from "./words.js";
 
-const HEIGHT = 150, LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 20;
+const HEIGHT = 150, LEFT = 56, RIGHT = 8, TOP = 8, BOTTOM = 20;
 const BREAK_MS = 3_500;  // a longer time without a point is a gap, not a line
 const MINUTE_MS = 60_000;
 
 const SHOWN = [
   { title: "Requests a second", format: count, lines: [["put", "put"], ["get", "get"], ["delete", "delete"], ["failed", "failed"]] },
-  { title: "Latency", format: ms, lines: [["put50", "put p50"], ["put99", "put p99"], ["get50", "get p50"], ["get99", "get p99"]] },
+  { title: "Latency", format: ms, scale: byPowers, lines: [["put50", "put p50"], ["put99", "put p99"], ["get50", "get p50"], ["get99", "get p99"]] },
   { title: "Records brought to replicas a second", format: count, lines: [
     ["read_repair", "read repair"], ["anti_entropy", "anti-entropy"], ["transfer", "transfer"], ["handoff", "handoff"]] },
   { title: "Records held for others (hints)", format: count, lines: [["held", "held"]] },
@@ -71,14 +71,14 @@ class Chart {
 
   /** `hovered`: a share of the width, or null. */
   draw(points, hovered) {
-    const { lines, format } = this.#shown, width = this.#width;
+    const { lines, format, scale = evenly } = this.#shown, width = this.#width;
     const now = points.length ? points[points.length - 1].at : 0, shown = spanOf(points, now);
-    const most = niceMost(Math.max(0, ...points.flatMap(({ values }) => lines.map(([key]) => values[key] ?? 0))));
-    const x = at => LEFT + width * (1 - (now - at) / shown), y = value => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most);
+    const { ticks, share } = scale(Math.max(0, ...points.flatMap(({ values }) => lines.map(([key]) => values[key] ?? 0))));
+    const x = at => LEFT + width * (1 - (now - at) / shown), y = value => TOP + (HEIGHT - TOP - BOTTOM) * (1 - share(value));
     const parts = [];
-    for (const share of [0, 0.5, 1]) {
-      parts.push(draw("path", { d: `M${LEFT} ${y(most * share)}H${LEFT + width}`, class: "grid" }),
-        draw("text", { x: LEFT - 6, y: y(most * share) + 4, class: "axis end" }, format(most * share).replace(".0 ms", "").replace(" ms", "")));
+    for (const tick of ticks) {
+      parts.push(draw("path", { d: `M${LEFT} ${y(tick)}H${LEFT + width}`, class: "grid" }),
+        draw("text", { x: LEFT - 6, y: y(tick) + 4, class: "axis end" }, format(tick).replace(".0 ms", " ms")));
     }
     parts.push(draw("text", { x: LEFT, y: HEIGHT - 4, class: "axis" }, `−${shown / MINUTE_MS} min`),
       draw("text", { x: LEFT + width, y: HEIGHT - 4, class: "axis end" }, "now"));
@@ -108,8 +108,18 @@ function path(points, key, x, y) {
 
 const nearest = (points, at) => points.reduce((best, point) => Math.abs(point.at - at) < Math.abs(best.at - at) ? point : best);
 
-/** 1, 2 or 5 times a power of ten, and no less than one. */
-function niceMost(value) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
-  return [1, 2, 5, 10].map(times => times * power).find(most => most >= value) || 1;
+/** From nothing up to 1, 2 or 5 times a power of ten. */
+function evenly(highest) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(highest, 1)));
+  const most = [1, 2, 5, 10].map(times => times * power).find(each => each >= highest) || 1;
+  return { ticks: [0, most / 2, most], share: value => value / most };
+}
+
+/** From 0.1 up to a power of ten: a median and a 99th percentile can be read from the same picture. */
+function byPowers(highest) {
+  const powers = Math.max(2, Math.ceil(Math.log10(Math.max(highest, 1))) + 1);
+  return {
+    ticks: Array.from({ length: powers + 1 }, (_, at) => 10 ** at / 10),
+    share: value => Math.max(0, Math.log10(Math.max(value, 0.1) * 10)) / powers,
+  };
 }

@@ -26,6 +26,7 @@ export class Explorer {
     this.#form.addEventListener("submit", event => { event.preventDefault(); this.#try(() => this.get()); });
     this.#put.addEventListener("submit", event => { event.preventDefault(); this.#try(() => this.put()); });
     for (const name of ["bucket", "key"]) this.#form.elements[name].addEventListener("input", () => this.#showReplace());
+    this.#showReplace();
   }
 
   async get(tries = 3) {
