@@ -129,7 +129,7 @@ def test_a_key_that_is_none_is_400(http: Http, path: str) -> None:
     assert http.get(path).status == 400
 
 
-@pytest.mark.parametrize("path", ["/", "/kvstore/../x", "/nothing", "/v1", "/ping/", "//ping", "/v1/buckets/a"])
+@pytest.mark.parametrize("path", ["/kvstore/../x", "/nothing", "/page", "/v1", "/ping/", "//ping", "/v1/buckets/a"])
 def test_an_unknown_path_is_404(http: Http, path: str) -> None:
     answer = http.get(path)
 
