@@ -17,21 +17,22 @@ ALLOWED = {  # layer -> the layers it may import, besides itself
     "codec": {"messages", "errors"},
     "config": set(),
     "loading": {"errors", "config", "merging"},
+    "tracing": {"errors", "config"},
     "plain": set(),
     "merging": {"errors"},
     "merges": {"merging"},
     "core": BOTTOM,
     "storage": BOTTOM | {"core", "config"},
-    "threads": BOTTOM | {"core", "storage", "codec", "config"},
+    "threads": BOTTOM | {"core", "storage", "codec", "config", "tracing"},
     "testing": BOTTOM | {"core", "storage", "codec", "config", "client"},  # of the client what is pure, see below
-    "client": BOTTOM | {"codec", "merging"},
+    "client": BOTTOM | {"codec", "merging", "tracing"},
     "fixtures": BOTTOM | {"core", "storage", "codec", "config", "threads", "client", "testing", "loading"},
     "pytest_plugin": {"errors", "fixtures"},
     "figures": BOTTOM | {"plain"},
-    "http": BOTTOM | {"codec", "config", "client", "plain", "figures"},
+    "http": BOTTOM | {"codec", "config", "client", "plain", "figures", "tracing"},
     "cli": BOTTOM
     | {"core", "storage", "codec", "config", "threads", "client", "testing", "loading", "merging"}
-    | {"http", "plain", "figures"},
+    | {"http", "plain", "figures", "tracing"},
     "__main__": {"cli"},
     "__init__": {"client", "errors", "merging"},
 }

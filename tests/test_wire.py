@@ -107,7 +107,10 @@ MEMBER = MemberRecord(
 )  # fmt: skip
 CONSTANTS = Constants(256, 3, 1, 3, "0123456789abcdef")
 LAYOUT = Layout(1, 0xDEADBEEF00C0FFEE, (LayoutMember("0123456789abcdef", "rack-1", 2),))
-GET = Get(REQUEST, "cl", 5000, "default", b"key", 2, 1)
+TRACE = bytes(range(1, 25)) + b"\x01"
+GET = Get(REQUEST, "cl", 5000, "default", b"key", 2, 1, TRACE)
+PUT = Put(REQUEST, "cl", 5000, "default", b"key", b"value", "s", 2, b"ctx", 3, 1, 60_000, "unchanged", TRACE)
+DELETE = Delete(REQUEST, "cl", 5000, "default", b"key", 2, b"ctx", 2, 3, TRACE)
 CLOCK = Clock(((1, 2, 300), (2**64 - 1, 5, 6)), ((7, 8, 9),))
 RECORD = Record(CLOCK, (Sibling((1, 2, 300), 1_800_000_000_000 << 16, 0, False, "s", b"value", REQUEST),))
 STATE = ReplicaState(
@@ -116,14 +119,18 @@ STATE = ReplicaState(
 )  # fmt: skip
 
 REQUESTS: dict[ClientRequest, str] = {
-    GET: "9800c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b65790201",
-    Put(REQUEST, "cl", 5000, "default", b"key", b"value", "s", 2, b"ctx", 3, 1, 60_000, "unchanged"): (
-        "9e01c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b6579c40576616c7565a17302c4"
-        "036374780301cdea60a9756e6368616e676564"
+    GET: (
+        "9900c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b65790201c4190102030405060708090a0b"
+        "0c0d0e0f10111213141516171801"
     ),
-    Delete(
-        REQUEST, "cl", 5000, "default", b"key", 2, b"ctx", 2, 3
-    ): "9a02c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b657902c4036374780203",
+    PUT: (
+        "9f01c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b6579c40576616c7565a17302c4"
+        "036374780301cdea60a9756e6368616e676564c4190102030405060708090a0b0c0d0e0f10111213141516171801"
+    ),
+    DELETE: (
+        "9b02c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b657902c4036374780203c41901020304"
+        "05060708090a0b0c0d0e0f10111213141516171801"
+    ),
     DescribeCluster(REQUEST, "cl"): "9303c410000102030405060708090a0b0c0d0e0fa2636c",
     DescribeNode(REQUEST, "cl"): "9304c410000102030405060708090a0b0c0d0e0fa2636c",
     ListKeys(
@@ -133,6 +140,14 @@ REQUESTS: dict[ClientRequest, str] = {
         REQUEST, "cl", 5000, "default", b"key"
     ): "9606c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b6579",
     Repair(REQUEST, "cl", 7, 300): "9507c410000102030405060708090a0b0c0d0e0fa2636c07cd012c",
+}
+REQUESTS_WITHOUT_TRACE: dict[ClientRequest, str] = {
+    GET: "9800c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b65790201",
+    PUT: (
+        "9e01c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b6579c40576616c7565a17302c4"
+        "036374780301cdea60a9756e6368616e676564"
+    ),
+    DELETE: "9a02c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b657902c4036374780203",
 }
 ANSWERS: dict[ClientAnswer, str] = {
     Found(REQUEST, b"ctx", (SiblingValue("s", b"value", 1_800_000_000_000),)): (
@@ -210,9 +225,10 @@ PEER: dict[PeerMessage, str] = {
         "343536373839616263646566a67261636b2d3102c3"
     ),
     LayoutWanted(): "9105",
-    Forward(
-        77, 4000, 1, GET
-    ): "95064dcd0fa0019800c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b65790201",
+    Forward(77, 4000, 1, GET): (
+        "95064dcd0fa0019900c410000102030405060708090a0b0c0d0e0fa2636ccd1388a764656661756c74c4036b65790201c41901020304"
+        "05060708090a0b0c0d0e0f10111213141516171801"
+    ),
     Forwarded(77, Absent(REQUEST, b"ctx")): "93074d9301c410000102030405060708090a0b0c0d0e0fc403637478",
     StoreReplica(
         78, 4000, (1, 2), 3, b"\x00\x01\x07defaultkey", b"record"
@@ -284,8 +300,14 @@ GOSSIP: dict[Gossip, str] = {
         "65729301cfdeadbeef00c0ffee9193b030313233343536373839616263646566a67261636b2d3102"
     ),
 }
-FRAME = Frame("cl", "0123456789abcdef", 3, "fedcba9876543210", 4, (Ping(5), Pong(6)))
-FRAME_HEX = "96a2636cb03031323334353637383961626364656603b0666564636261393837363534333231300492920205920306"
+FRAME = Frame("cl", "0123456789abcdef", 3, "fedcba9876543210", 4, (Ping(5), Pong(6)), ((300, TRACE),))
+FRAME_HEX = (
+    "97a2636cb03031323334353637383961626364656603b06665646362613938373635343332313004929202059203069192cd012cc419"
+    "0102030405060708090a0b0c0d0e0f10111213141516171801"
+)
+FRAME_WITHOUT_TRACES_HEX = (
+    "96a2636cb03031323334353637383961626364656603b0666564636261393837363534333231300492920205920306"
+)
 RECORD_HEX = (
     "929292930102cd012c93cfffffffffffffffff050691930708099198930102cd012ccf01a3185c5000000000c2a173c40576"
     "616c7565c410000102030405060708090a0b0c0d0e0f90"
@@ -296,7 +318,7 @@ CONTEXT_HEX = "016b884a489292930102cd012c93cfffffffffffffffff05069193070809"
 FRAMES: list[tuple[Callable[[bytes], object], bytes]] = [
     (codec.decode_requests, codec.encode(list(REQUESTS))),
     (codec.decode_answers, codec.encode([*ANSWERS, DESCRIPTION])),
-    (codec.decode_frame, codec.encode(Frame("cl", "a", 3, "b", 4, tuple(PEER)))),
+    (codec.decode_frame, codec.encode(Frame("cl", "a", 3, "b", 4, tuple(PEER), ((300, TRACE),)))),
     *((codec.decode_gossip, codec.encode(message)) for message in GOSSIP),
     (decode_record, encode_record(RECORD)),
     (partial(decode_context, key=KEY), encode_context(CLOCK, KEY)),
@@ -311,6 +333,11 @@ def named(examples: dict[object, str]) -> list[object]:
 def test_a_request_has_the_bytes_it_always_had(request_: ClientRequest, frozen: str) -> None:
     assert codec.encode(request_).hex() == frozen
     assert codec.decode_requests(b"\x91" + bytes.fromhex(frozen)) == [request_]
+
+
+@pytest.mark.parametrize(("traced", "frozen"), named(REQUESTS_WITHOUT_TRACE))  # type: ignore[arg-type]
+def test_a_request_of_a_client_that_knows_nothing_of_traces_is_read(traced: Get | Put | Delete, frozen: str) -> None:
+    assert codec.decode_requests(b"\x91" + bytes.fromhex(frozen)) == [replace(traced, trace=b"")]
 
 
 @pytest.mark.parametrize(("answer", "frozen"), [*named(ANSWERS), (DESCRIPTION, DESCRIPTION_HEX)])  # type: ignore[arg-type]
@@ -349,6 +376,10 @@ def test_a_heartbeat_of_a_node_that_knows_nothing_of_suspicions_is_read() -> Non
 def test_a_frame_has_the_bytes_it_always_had() -> None:
     assert codec.encode(FRAME).hex() == FRAME_HEX
     assert codec.decode_frame(bytes.fromhex(FRAME_HEX)) == FRAME
+
+
+def test_a_frame_of_a_node_that_knows_nothing_of_traces_is_read() -> None:
+    assert codec.decode_frame(bytes.fromhex(FRAME_WITHOUT_TRACES_HEX)) == replace(FRAME, traces=())
 
 
 def test_a_record_has_the_bytes_it_always_had() -> None:

@@ -299,6 +299,35 @@ class LogSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = "auto"
 
 
+class TracingSettings(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Traces of requests through the cluster, by OpenTelemetry (`zdynamo[otel]`)."""
+
+    exporter: Annotated[
+        Literal["off", "otlp", "console"],
+        _option(
+            "Where spans go: `otlp` to a collector over HTTP, `console` to standard error, for trying it out; `off` "
+            "costs nothing."
+        ),
+    ] = "off"
+    endpoint: Annotated[
+        str,
+        _option(
+            "The URL of the collector for `otlp`; without a path, /v1/traces is added. Empty: as "
+            "`OTEL_EXPORTER_OTLP_ENDPOINT` says, else http://localhost:4318.",
+            examples=["http://127.0.0.1:4318"],
+        ),
+    ] = ""
+    sample_ratio: Annotated[
+        float,
+        _option(
+            "The share of requests that is traced, of those that come without a trace; what comes with one is traced "
+            "if that is. Lower: fewer are seen; cost: docs/tracing.md has what it takes of the throughput.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.01
+
+
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration of a node. Only `loading`, `cli` and `threads.server` see it whole."""
 
@@ -310,6 +339,7 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     membership: MembershipSettings = field(default_factory=MembershipSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     buckets: dict[str, BucketSettings] = field(default_factory=dict)
 
 

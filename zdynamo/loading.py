@@ -79,6 +79,7 @@ def check(config: Config) -> None:
                 "set node.insecure = true (--insecure) if the network is trusted"
             )
     _check_ports(node)
+    _check_url("tracing.endpoint", config.tracing.endpoint)
     if len(config.buckets) > BUCKETS_MAX:
         raise ConfigError(f"[buckets] has {len(config.buckets)} tables: there may be {BUCKETS_MAX}")
     for name, rules in config.buckets.items():
@@ -105,6 +106,11 @@ def is_loopback(host: str) -> bool:
 def _check_quorum(key: str, answers: int, n: int) -> None:
     if answers > n:
         raise ConfigError(f"{key} is {answers}, more than cluster.n = {n}: lower it to at most {n}")
+
+
+def _check_url(key: str, url: str) -> None:
+    if url and not (url.startswith(("http://", "https://")) and url.partition("://")[2].strip("/")):
+        raise ConfigError(f"{key} is {url!r}: write it as a URL, such as http://127.0.0.1:4318")
 
 
 def _check_ports(node: NodeSettings) -> None:

@@ -122,6 +122,7 @@ class Get(Struct, array_like=True, tag=0, frozen=True):
     key: bytes
     r: int = 0  # 0: the default
     pr: int = 0
+    trace: bytes = b""  # a trace context, see `tracing.contexts`; b"": not traced
 
 
 class Put(Struct, array_like=True, tag=1, frozen=True):
@@ -140,6 +141,7 @@ class Put(Struct, array_like=True, tag=1, frozen=True):
     pw: int = 0
     ttl_ms: int = -1  # expires so long after it is written; 0: never, -1: as the bucket says
     condition: Literal["", "absent", "unchanged"] = ""  # unchanged: there is nothing that the context has not seen
+    trace: bytes = b""
 
 
 class Delete(Struct, array_like=True, tag=2, frozen=True):
@@ -154,6 +156,7 @@ class Delete(Struct, array_like=True, tag=2, frozen=True):
     context: bytes = b""
     r: int = 0
     w: int = 0
+    trace: bytes = b""
 
 
 class DescribeCluster(Struct, array_like=True, tag=3, frozen=True):
@@ -822,6 +825,7 @@ class Frame(Struct, array_like=True, frozen=True):
     to: NodeId  # "" in a Hello to a stranger
     to_epoch: int
     messages: tuple[PeerMessage, ...]
+    traces: tuple[tuple[int, bytes], ...] = ()  # trace contexts by `request` of those messages that are traced
 
 
 class Heartbeat(Struct, array_like=True, tag=0, frozen=True):

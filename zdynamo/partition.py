@@ -13,6 +13,16 @@ def partition_of(bucket: bytes, key: bytes, partitions: int) -> int:
     return xxhash.xxh3_64_intdigest(bytes((len(bucket),)) + bucket + key) * partitions >> 64
 
 
+def hash_of(bucket: bytes, key: bytes) -> int:
+    """All 64 bits of it."""
+    return xxhash.xxh3_64_intdigest(bytes((len(bucket),)) + bucket + key)
+
+
+def hash_of_storage_key(key: bytes) -> int:
+    """The same, of a storage key."""
+    return xxhash.xxh3_64_intdigest(key[PREFIX_BYTES:])
+
+
 def storage_key(bucket: bytes, key: bytes, partitions: int) -> bytes:
     """`[partition: 2 bytes][bucket length: 1][bucket][key]`: a partition is one range, and in it a bucket is one."""
     named = bytes((len(bucket),)) + bucket + key

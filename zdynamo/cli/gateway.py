@@ -43,6 +43,7 @@ def gateway(
     from zdynamo.threads.beside import Beside, listen
     from zdynamo.threads.foreground import raise_file_limit, signals
     from zdynamo.threads.log import Log, configure
+    from zdynamo.tracing.setup import check_installed
 
     for address in seed:
         check_address("--seed", address)
@@ -52,8 +53,9 @@ def gateway(
             "trusted",
             param_hint="--host",
         )
-    settings = load(None, os.environ, {"log.level": log_level, "log.format": "json" if as_json else None}).log
-    configure(settings)
+    settings = load(None, os.environ, {"log.level": log_level, "log.format": "json" if as_json else None})
+    check_installed(settings.tracing)
+    configure(settings.log)
     raise_file_limit()
     served_by = f"{host}:{port}"
     with listen("--port", host, port) as listening:
@@ -61,7 +63,12 @@ def gateway(
         wake = signals()
         _keep(
             [
-                Beside("gateway", lambda fd: command(Serving(fd, tuple(seed), served_by)), listening, log)
+                Beside(
+                    "gateway",
+                    lambda fd: command(Serving(fd, tuple(seed), served_by, tracing=settings.tracing)),
+                    listening,
+                    log,
+                )
                 for _ in range(workers)
             ],
             wake,

@@ -133,7 +133,7 @@ def _http(config: "Config") -> "Command | None":
     from zdynamo.threads.server import addresses_of
 
     address = addresses_of(config).client
-    return lambda listening: command(Serving(listening, (address,), served_by=address, node=address))
+    return lambda listening: command(Serving(listening, (address,), address, address, config.tracing))
 
 
 def _stop_at_end_of_stdin() -> None:

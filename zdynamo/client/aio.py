@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -30,6 +30,9 @@ from zdynamo.messages import (
     Topology,
 )
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
 
 class AsyncClient(BaseClient):
     """A connection to a cluster for coroutines, of any number of event loops. Use it with `async with`.
@@ -44,9 +47,10 @@ class AsyncClient(BaseClient):
         deadline_ms: int = DEADLINE_MS,
         cluster: str = "",
         context: "zmq.Context[Any] | None" = None,
+        tracing: "bool | TracerProvider" = False,
     ) -> None:
         """As `Client`."""
-        super().__init__(*addresses, deadline_ms=deadline_ms, cluster=cluster, context=context)
+        super().__init__(*addresses, deadline_ms=deadline_ms, cluster=cluster, context=context, tracing=tracing)
         self._doors = threading.local()
 
     async def get(

@@ -4,7 +4,8 @@ import os
 import random
 import threading
 import weakref
-from typing import Any, Protocol
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
@@ -17,6 +18,9 @@ from zdynamo.client.updates import Function, Steps, Update
 from zdynamo.client.values import Resolver
 from zdynamo.errors import RequestError
 from zdynamo.messages import ClientRequest, Topology
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 DEADLINE_MS = 5_000
 DEFAULT_BUCKET = "default"
@@ -56,12 +60,15 @@ class BaseClient:
         deadline_ms: int = DEADLINE_MS,
         cluster: str = "",
         context: "zmq.Context[Any] | None" = None,
+        tracing: "bool | TracerProvider" = False,
     ) -> None:
         """Any one member's public address (`HOST:PORT`) is enough; give several in case it is down.
 
         `deadline_ms` is what a call has if it names none. `cluster` is the cluster id to insist on, "" to take any.
-        `context` is shared with others, for `inproc://`, and not used in a fork. Raises: ValueError for what is no
-        address.
+        `context` is shared with others, for `inproc://`, and not used in a fork. `tracing` opens an OpenTelemetry span
+        for each call, under the current one, and has the nodes open theirs below it: True for the program's
+        TracerProvider, or one of its own. Raises: ValueError for what is no address; ImportError if OpenTelemetry is
+        wanted and not installed.
         """
         if not addresses:
             raise ValueError('give the public address of at least one node, such as "127.0.0.1:7400"')
@@ -71,6 +78,9 @@ class BaseClient:
         self._deadline_ms = check_deadline(deadline_ms)
         self._cluster = cluster
         self._context = context
+        self._tracing = tracing
+        if tracing:
+            _check_installed()
         self._chance = random.random  # of 0 to below 1: how long an update waits before it tries again
         self._made_in = os.getpid()
         self._closed = False
@@ -89,13 +99,20 @@ class BaseClient:
             with _opening:
                 io = self._io
                 if io is None or io.pid != os.getpid():
-                    io = self._io = self._open()
+                    io = self._io = self._traced(self._open())
                     self._finalizer = weakref.finalize(self, io.close)  # for clients that are dropped, and at exit
         return io
 
     def _open(self) -> OwnedDriver:
         context = self._context if self._made_in == os.getpid() else None
         return IoThread(self._addresses, cluster=self._cluster, context=context)
+
+    def _traced(self, driver: OwnedDriver) -> OwnedDriver:
+        if not self._tracing:
+            return driver
+        from zdynamo.client.spans import TracingDriver
+
+        return TracingDriver(driver, None if isinstance(self._tracing, bool) else self._tracing)
 
     def _shut(self) -> None:
         self._closed = True
@@ -139,6 +156,12 @@ def check_address(address: str) -> None:
     port = place.rpartition(":")[2]
     if not place or (scheme == "tcp" and not (":" in place[1:] and port.isdigit() and 0 < int(port) < 65536)):
         raise ValueError(f"{address!r} is no address, write it as HOST:PORT")
+
+
+def _check_installed() -> None:
+    """Raises: ImportError."""
+    if find_spec("opentelemetry") is None:
+        raise ImportError("tracing needs OpenTelemetry: pip install 'zdynamo[otel]', or leave tracing out")
 
 
 def _after_fork() -> None:

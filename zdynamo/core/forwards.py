@@ -70,6 +70,11 @@ class Forwarding:
         self.unsure = False  # whether a node that has not said so may have done it
         self.tally = Tally(1, ())
 
+    @property
+    def request(self) -> bytes:
+        """The client's id of it."""
+        return self.message.request
+
 
 StandIn = Callable[[Forwarding, Placement, Now], list[Effect]]  # coordinate what nobody else does
 

@@ -143,6 +143,7 @@ class Node:
         self._storing = Storing(state, heard_round=self._pulls.heard_round)
         self._requests = Requests(state, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48))
         self._pending = self._requests.pending
+        self.asked_by = self._pending.asked_by  # for the driver, which may trace requests
         self._handoff = Handoff(state, self._pending, linked=self._links.heard)
         self._reaper = Reaper(state, heal=self._requests.heal, heard_round=self._pulls.heard_round, random=random)
         self._listings = Listings(state, self._pending, fetch=self._requests.local)

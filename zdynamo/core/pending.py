@@ -91,6 +91,12 @@ class Pending:
         self._number += 1
         return self._number
 
+    def asked_by(self, number: int) -> tuple[Origin, bytes] | None:
+        """Whose request this operation serves, and the client's id of it; None: nobody's, or it is over."""
+        operation = self._operations.get(number)
+        origin = getattr(operation, "origin", None)
+        return None if origin is None else (origin, operation.request)  # type: ignore[union-attr]
+
     def add(self, operation: Operation) -> None:
         self._operations[operation.number] = operation
         operation.began_ms = self.began_ms

@@ -16,6 +16,7 @@ from zdynamo.http.paths import parse_query, pattern_of
 from zdynamo.http.problems import Problem, malformed, problem_of
 
 READING = ("GET", "HEAD")
+DATA = ("/kvstore", "/v1/")  # where paths of data begin; what asks for metrics, health or pages is not traced
 SAID_EVERY_S = 1.0  # a traceback of our own at most so often
 
 
@@ -35,6 +36,8 @@ class ResourceRoute(BaseRoute):
 
     def __init__(self, resource: Resource, door: Door) -> None:
         self._door = door
+        self._template = resource.template
+        self._traced = resource.template.startswith(DATA)
         self._literal = resource.template.partition("{")[0].encode()
         self._pattern = pattern_of(resource.template)
         self._operations = {operation.method: operation for operation in resource.operations}
@@ -54,6 +57,15 @@ class ResourceRoute(BaseRoute):
         return (Match.FULL, {"path_params": found.groupdict()}) if found else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        spans = self._door.spans
+        if spans is None or not self._traced or scope["method"] not in self._operations:
+            await self._serve(scope, receive, send)
+            return
+        with spans.opened(scope, self._template) as span:
+            spans.answered(span, await self._serve(scope, receive, send))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """The status of the answer."""
         call = None
         try:
             operation = self._operation(scope)
@@ -71,6 +83,7 @@ class ResourceRoute(BaseRoute):
             if call is not None:
                 call.close()
         await response(scope, receive, send)
+        return response.status_code
 
     def _operation(self, scope: Scope) -> Operation:
         """Raises: Problem."""

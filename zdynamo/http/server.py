@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,6 +20,12 @@ from zdynamo.http.app import application
 from zdynamo.http.connections import KEEP_ALIVE_S, Connection, close_slow
 from zdynamo.http.door import Door
 from zdynamo.http.settings import Serving
+from zdynamo.tracing.setup import open_export
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+    from zdynamo.http.spans import RequestSpans
 
 FINISH_S = 1  # that requests in progress have when the process is to end
 GONE_S = 3.0  # a process whose parent is gone, and that has not ended by then, is ended hard
@@ -62,8 +69,10 @@ def serve(serving: Serving) -> None:
 async def _serve(serving: Serving) -> None:
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # what clients do wrong is answered, not logged
     logging.getLogger("uvicorn").propagate = False
-    client = LoopClient(*serving.members)
-    door = Door(client, serving.served_by, serving.node)
+    export = open_export(serving.tracing, instance=f"{serving.served_by}/http", say=_say_lost, sample=True)
+    provider = export.provider if export else None
+    client = LoopClient(*serving.members, tracing=provider or False)
+    door = Door(client, serving.served_by, serving.node, request_spans(provider) if provider else None)
     server = Server(settings_of(application(door)), door)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +80,11 @@ async def _serve(serving: Serving) -> None:
     threading.Thread(target=_end_with_stdin, args=(loop, server), name="stdin", daemon=True).start()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    await attend(server, socket.socket(fileno=serving.listen), client)
+    try:
+        await attend(server, socket.socket(fileno=serving.listen), client)
+    finally:
+        if export:
+            export.close()
 
 
 async def attend(server: Server, listening: socket.socket, client: LoopClient) -> None:
@@ -99,6 +112,16 @@ def settings_of(app: ASGIApp) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FINISH_S,
     )
+
+
+def request_spans(provider: "TracerProvider") -> "RequestSpans":
+    from zdynamo.http.spans import RequestSpans
+
+    return RequestSpans(provider)
+
+
+def _say_lost(reason: str) -> None:
+    sys.stderr.write(f"zdynamo: traces are not exported: {reason}\n")
 
 
 def _end_with_stdin(loop: asyncio.AbstractEventLoop, server: Server) -> None:

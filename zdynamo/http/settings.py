@@ -3,7 +3,9 @@
 import sys
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
+
+from zdynamo.config import TracingSettings
 
 
 class Serving(Struct, frozen=True):
@@ -13,6 +15,7 @@ class Serving(Struct, frozen=True):
     members: tuple[str, ...]  # public addresses to begin with
     served_by: str  # what answers name
     node: str = ""  # the public address of the node that this process belongs to
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
 
 def command(serving: Serving) -> list[str]:

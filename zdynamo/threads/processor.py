@@ -6,6 +6,7 @@ of one round travel as one ZeroMQ message. The thread sleeps until the next mess
 
 import contextlib
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -34,6 +35,9 @@ from zdynamo.threads.channel import Socket, offer, waiting
 from zdynamo.threads.clock import monotonic_us, now
 from zdynamo.threads.log import Log
 from zdynamo.threads.pumps import FAREWELL_MS
+
+if TYPE_CHECKING:
+    from zdynamo.threads.tracing import Tracer
 
 PEER_FRAMES_MAX = 512  # of one batch: enough to share a commit, few enough to answer a ping soon
 CLIENT_FRAMES_MAX = 512
@@ -64,6 +68,7 @@ class Processor:
         news: Socket,
         flush_interval_ms: int,
         log: Log,
+        tracer: "Tracer | None" = None,
     ) -> None:
         self._node = node
         self._store = store
@@ -78,6 +83,7 @@ class Processor:
         self._news = news
         self._flush_interval_ms = flush_interval_ms
         self._log = log
+        self._tracer = tracer
         self._flush_due_ms = now().monotonic_ms + flush_interval_ms
         self._looked_at_ms = now().monotonic_ms  # what is taken next has waited since then at most
         self._woken_us = 0  # when this turn began
@@ -181,6 +187,8 @@ class Processor:
         self._node.counters["frames.taken"] += len(frames)
         frames.sort(key=_data_after_control)
         for frame in frames:
+            if frame.traces and self._tracer is not None:
+                self._tracer.heard(frame, moment.monotonic_ms)
             self._effects += self._node.step(FromPeer(frame, waited_ms), moment)
 
     def _take_requests(self, waited_ms: int) -> None:
@@ -195,6 +203,8 @@ class Processor:
                 continue
             self._node.counters["requests.taken"] += len(requests)
             self._node.served.taken(requests, self._woken_us - waited_ms * 1000)
+            if self._tracer is not None:
+                self._tracer.asked(parts[0], requests, moment.monotonic_ms)
             for request in requests:
                 self._effects += self._node.step(FromClient(parts[0], request, waited_ms), moment)
 
@@ -215,8 +225,11 @@ class Processor:
             self._flush_due_ms = now().monotonic_ms + self._flush_interval_ms
             self._store.sync()
             self._log.catch_up()
+            if self._tracer is not None:
+                self._tracer.look(now().monotonic_ms)
 
     def _flush(self, effects: list[Effect]) -> None:
+        traces = self._tracer.leaving(effects) if self._tracer is not None else {}
         to_peers: defaultdict[NodeId, list[PeerMessage]] = defaultdict(list)
         to_clients: defaultdict[bytes, list[ClientAnswer]] = defaultdict(list)
         for effect in effects:
@@ -234,7 +247,7 @@ class Processor:
         if to_peers:
             parts = [sender.FRAMES]
             for peer, messages in to_peers.items():
-                for frame in self._frames(peer, messages):
+                for frame in self._frames(peer, messages, traces):
                     parts += (peer.encode(), frame)
             self._outbox.send_multipart(parts)
         sent_us = monotonic_us() if to_clients else 0
@@ -243,13 +256,16 @@ class Processor:
             if not offer(self._requests, [client, codec.encode(answers)]):
                 self._node.counters["answers.dropped"] += len(answers)
 
-    def _frames(self, peer: NodeId, messages: list[PeerMessage]) -> list[bytes]:
+    def _frames(self, peer: NodeId, messages: list[PeerMessage], traces: dict[int, bytes]) -> list[bytes]:
         """One frame if it is not too large, else halves of it."""
-        frame = codec.encode(self._node.frame(peer, tuple(messages)))
-        if len(frame) <= FRAME_BYTES_MAX or len(messages) == 1:
-            return [frame]
+        frame = self._node.frame(peer, tuple(messages))
+        if traces and self._tracer is not None:
+            frame = self._tracer.marked(frame, traces)
+        encoded = codec.encode(frame)
+        if len(encoded) <= FRAME_BYTES_MAX or len(messages) == 1:
+            return [encoded]
         half = len(messages) // 2
-        return self._frames(peer, messages[:half]) + self._frames(peer, messages[half:])
+        return self._frames(peer, messages[:half], traces) + self._frames(peer, messages[half:], traces)
 
     def _tell_router(self, news: News) -> None:
         if not offer(self._news, [router.NEWS, router.encode_letter(Heard(news.cluster, news.sender, news.message))]):
@@ -257,6 +273,8 @@ class Processor:
 
     def _close(self) -> None:
         """Close what this thread reads from, then tell the next ones that nothing more comes."""
+        if self._tracer is not None:
+            self._tracer.close()
         for socket in (self._inbox, self._views, self._mail, self._evidence, self._orders, self._drained):
             socket.close(0)
         for sink, last_words in ((self._outbox, b""), (self._news, router.STOP)):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
@@ -37,6 +38,12 @@ from zdynamo.threads.machine import machine_boot
 from zdynamo.threads.processor import DRAIN_MS, END, STOP, Processor
 from zdynamo.threads.router import NodeFailed, Router
 from zdynamo.threads.sender import Sender
+from zdynamo.tracing.setup import open_export
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from zdynamo.threads.tracing import Tracer
 
 PROCESS = 2  # its place among the threads, behind the pumps
 FLUSH_S = 0.02  # that the pumps have for the last answers of the processor
@@ -58,10 +65,12 @@ class Server:
         folder: Folder | None = None,
         log_of: Callable[[str], Log] = Log,
         bound: Callable[[], None] | None = None,
+        spans: "TracerProvider | None" = None,
     ) -> None:
         """`context`: shared by nodes in one process that talk over inproc; `store`: instead of the configured engine;
         `folder`: instead of the one at `node.data`, given with a store; `log_of`: makes the log of a node by its name;
-        `bound`: called when the ports are bound and nothing is opened yet, may raise ConfigError.
+        `bound`: called when the ports are bound and nothing is opened yet, may raise ConfigError; `spans`: takes the
+        spans of traced requests, in place of what is configured.
 
         Raises: ConfigError, StoreDamaged, StoreFull, StoreFailed.
         """
@@ -70,6 +79,7 @@ class Server:
         self._folder = folder
         self._log_of = log_of
         self._bound = bound
+        self._spans = spans
         self._own_context = context is None
         self.context: Context = context or zmq.Context(io_threads=1)
         self.addresses = addresses_of(config)
@@ -101,6 +111,7 @@ class Server:
         bind(pub, "node.gossip_port", self.addresses.gossip, config.node.bind)
         if self._bound:
             self._bound()
+        spans = self._spans or self._open_export()
 
         folder, kept, store = self._open()
         moment = now()
@@ -130,7 +141,7 @@ class Server:
             node, store, requests=requests, inbox=inbox, views=views, mail=mail, evidence=evidence,
             orders=self._orders_source, drained=self._drained_sink,
             outbox=outbox_sink, news=news_sink, flush_interval_ms=config.storage.flush_interval_ms,
-            log=self._log_of(self._name),
+            log=self._log_of(self._name), tracer=self._tracer(node, spans) if spans else None,
         )  # fmt: skip
         routing = Router(
             self.context, membership, pub=pub, sub=sub, commands=news, views=views_sink, mail=mail_sink,
@@ -168,6 +179,26 @@ class Server:
             remedy = "put it back, or use another folder"
             raise ConfigError(f"node.data: {on_disk.path} holds records, but its membership.json is missing: {remedy}")
         return folder, kept, store
+
+    def _open_export(self) -> "TracerProvider | None":
+        """None: nothing is traced. Raises: ConfigError."""
+        log = self._log_of(self._name)
+        export = open_export(
+            self._config.tracing, instance=self._name,
+            say=lambda reason: log.note("warning", "traces.not_exported", {"reason": reason}),
+        )  # fmt: skip
+        if export is None:
+            return None
+        self._cleanup.callback(export.close)
+        return export.provider
+
+    def _tracer(self, node: Node, spans: "TracerProvider") -> "Tracer":
+        from zdynamo.threads.tracing import Tracer
+
+        return Tracer(
+            spans, node=self._name, sample_ratio=self._config.tracing.sample_ratio, chance=random.random,
+            asked_by=node.asked_by,
+        )  # fmt: skip
 
     def start(self) -> None:
         for thread in self._threads:

@@ -1,0 +1,1 @@
+"""Traces by OpenTelemetry: contexts as they travel, and where spans go."""
