@@ -10,6 +10,7 @@ from zdynamo.client.io_loop import LoopClient
 from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.http.app import application
 from zdynamo.http.door import Door
+from zdynamo.http.spans import RequestSpans
 
 T = TypeVar("T")
 SERVED_BY = "127.0.0.1:7400"
@@ -46,10 +47,12 @@ class Answer(NamedTuple):
 class Http:
     """An application over one client of a cluster, in an event loop of its own."""
 
-    def __init__(self, runner: asyncio.Runner, client: LoopClient, node: str) -> None:
+    def __init__(
+        self, runner: asyncio.Runner, client: LoopClient, node: str, spans: RequestSpans | None = None
+    ) -> None:
         self._runner = runner
         self.client = client
-        self.door = Door(client, SERVED_BY, node)
+        self.door = Door(client, SERVED_BY, node, spans)
         self.app = application(self.door)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import zmq
+from opentelemetry.sdk.trace import TracerProvider
 
 from zdynamo import codec
 from zdynamo.config import (
@@ -18,6 +19,7 @@ from zdynamo.config import (
     NodeSettings,
     QuorumSettings,
     StorageSettings,
+    TracingSettings,
 )
 from zdynamo.messages import (
     ClientAnswer,
@@ -128,6 +130,7 @@ def settings(
     n: int = 3,
     limits: dict[str, int] | None = None,
     buckets: dict[str, BucketSettings] | None = None,
+    tracing: TracingSettings | None = None,
     **quorum: int,
 ) -> Config:
     """A node with the memory store that founds at once if it has no seeds."""
@@ -139,21 +142,26 @@ def settings(
         membership=MembershipSettings(listen_ms=0),
         limits=LimitSettings(**(limits or {})),
         buckets=buckets or {},
+        tracing=tracing or TracingSettings(),
     )
 
 
 class Cluster:
     """Servers `a`, `b`, `c`, ... that know each only the one before it."""
 
-    def __init__(self, context: zmq.Context[Any], names: str, **fields: Any) -> None:
+    def __init__(
+        self, context: zmq.Context[Any], names: str, spans: TracerProvider | None = None, **fields: Any
+    ) -> None:
+        """`spans`: takes those of all nodes."""
         self.context = context
+        self.spans = spans
         self.servers: dict[str, Server] = {}
         for before, name in zip(["", *names], names, strict=False):
             seeds = (self.address(before),) if before else ()
             self.start(name, settings(f"inproc://{name}", *seeds, **{"min_members": len(names), **fields}))
 
     def start(self, name: str, config: Config) -> None:
-        server = self.servers[name] = Server(config, self.context)
+        server = self.servers[name] = Server(config, self.context, spans=self.spans)
         server.start()
 
     @staticmethod
