@@ -43,6 +43,7 @@ OPEN_MAX = 4_096  # spans at a time; what comes while there are so many is not t
 LOOK_MS = 1_000  # between looks at what has had no answer until its deadline
 DEADLINE_MS_MAX = 60_000  # of a span, whatever deadline came with it
 
+DATA = (Get, Put, Delete)
 REQUESTS: dict[type, str] = {Get: "zdynamo.get", Put: "zdynamo.put", Delete: "zdynamo.delete"}
 REPLICAS: dict[type, str] = {
     StoreReplica: "zdynamo.replica.store",
@@ -56,7 +57,6 @@ UNANSWERED = "unanswered"
 Asker = tuple[Origin, bytes]  # whose request, and the client's id of it
 Asked = tuple[NodeId, int]  # which peer has asked, and its number of it
 Traces = dict[int, bytes]  # contexts by the number of what goes out
-NOTHING: Traces = {}
 K = TypeVar("K", Asker, Asked)
 
 
@@ -93,11 +93,11 @@ class Tracer:
     def asked(self, client: bytes, requests: Iterable[ClientRequest], now_ms: int) -> None:
         """Before the node is stepped with them."""
         for request in requests:
-            if not isinstance(request, Get | Put | Delete):
+            if not isinstance(request, DATA):
                 continue
-            wanted = is_sampled(request.trace) if is_context(request.trace) else self._chance() < self._sample_ratio
-            if wanted:
-                self._open_request((client, request.request), request, request.trace, request.deadline_ms, now_ms)
+            trace = request.trace
+            if is_sampled(trace) if trace and is_context(trace) else self._chance() < self._sample_ratio:
+                self._open_request((client, request.request), request, trace, request.deadline_ms, now_ms)
 
     def heard(self, frame: Frame, now_ms: int) -> None:
         """Before the node is stepped with it."""
@@ -120,27 +120,19 @@ class Tracer:
 
         After the commit, before the effects are carried out.
         """
-        if not self._requests and not self._replicas:
-            return NOTHING
         traces: Traces = {}
-        answered: list[tuple[Asker, ClientAnswer]] = []  # in the same turn they may have asked others before
-        for effect in effects:
-            if isinstance(effect, Reply):
-                answered.append(((effect.client, effect.answer.request), effect.answer))
-            elif isinstance(effect, Send):
-                message = effect.message
-                if isinstance(message, ASKING):
-                    if message.request not in traces:
-                        traces[message.request] = self._trace_for(message.request)
-                elif isinstance(message, Forwarded):
-                    answered.append((((effect.to, message.request), message.answer.request), message.answer))
-                elif type(message) in REPLICA_OUTCOMES and self._replicas:
-                    self._end_replica(effect.to, message)
-        for asker, answer in answered:
-            opened = self._requests.pop(asker, None)
-            if opened is not None:
-                _describe(opened.span, answer)
-                end(opened.span, OUTCOMES[type(answer)])
+        if self._requests:
+            self._trace_what_is_asked(effects, traces)  # before any ends: in one turn it may ask others and be answered
+            for effect in effects:
+                if type(effect) is Reply:
+                    self._end_request((effect.client, effect.answer.request), effect.answer)
+                elif type(effect) is Send and type(effect.message) is Forwarded:
+                    answer = effect.message.answer
+                    self._end_request(((effect.to, effect.message.request), answer.request), answer)
+        if self._replicas:
+            for effect in effects:
+                if type(effect) is Send and type(effect.message) in REPLICA_OUTCOMES:
+                    self._end_replica(effect.to, effect.message)
         return traces
 
     def marked(self, frame: Frame, traces: Traces) -> Frame:
@@ -148,7 +140,7 @@ class Tracer:
         told = tuple(
             (message.request, traces[message.request])
             for message in frame.messages
-            if isinstance(message, ASKING) and traces.get(message.request)
+            if isinstance(message, ASKING) and message.request in traces
         )
         return replace(frame, traces=told) if told else frame
 
@@ -192,11 +184,23 @@ class Tracer:
             return None
         return Open(span, context, now_ms + min(max(deadline_ms, 0), DEADLINE_MS_MAX))
 
-    def _trace_for(self, number: int) -> bytes:
-        """The context of the request that an operation serves; b"": it is not traced."""
-        asker = self._asked_by(number)
-        opened = self._requests.get(asker) if asker else None
-        return opened.trace if opened else b""
+    def _trace_what_is_asked(self, effects: list[Effect], traces: Traces) -> None:
+        asked_by, requests, last = self._asked_by, self._requests, 0
+        for effect in effects:
+            if type(effect) is Send and isinstance(effect.message, ASKING):
+                number = effect.message.request
+                if number == last:  # the same is asked of several, one after the other
+                    continue
+                last = number
+                opened = requests.get(asked_by(number))  # type: ignore[arg-type]
+                if opened is not None:
+                    traces[number] = opened.trace
+
+    def _end_request(self, asker: Asker, answer: ClientAnswer) -> None:
+        opened = self._requests.pop(asker, None)
+        if opened is not None:
+            _describe(opened.span, answer)
+            end(opened.span, OUTCOMES[type(answer)])
 
     def _end_replica(self, peer: NodeId, message: PeerMessage) -> None:
         assert isinstance(message, ReplicaStored | ReplicaFetched | ReplicaRefused)
