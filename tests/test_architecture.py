@@ -103,6 +103,29 @@ def test_modules_and_functions_stay_readable(path: Path) -> None:
     assert path.name == "messages.py" or text.count("\n") <= MODULE_LINES_MAX
 
 
+def test_opentelemetry_is_imported_where_traces_are_made_and_these_modules_only_when_they_are() -> None:
+    using = {path for path in SOURCES if any("opentelemetry" in name for name in imported_at_first(path))}
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in using}
+
+    assert modules == {
+        "zdynamo.client.spans", "zdynamo.http.spans", "zdynamo.threads.tracing", "zdynamo.tracing.export",
+        "zdynamo.tracing.spans",
+    }  # fmt: skip
+    for path in set(SOURCES) - using:
+        assert not imported_at_first(path) & modules, path
+
+
+def imported_at_first(path: Path) -> set[str]:
+    """Modules that are imported when this one is."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module}
+    return found
+
+
 def test_nothing_is_ever_unpickled() -> None:
     for path in SOURCES:
         assert not {name.split(".")[0] for name in imports_of(path)} & {"pickle", "marshal", "shelve"}

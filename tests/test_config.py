@@ -81,12 +81,14 @@ def test_what_is_not_for_a_node_in_the_environment_is_left_alone() -> None:
         (
             "[nodes]\nport = 1",
             "{path}: [nodes] is no section: there are "
-            "[node], [cluster], [quorum], [storage], [repair], [membership], [limits], [log], [buckets.NAME]",
+            "[node], [cluster], [quorum], [storage], [repair], [membership], [limits], [log], [tracing], "
+            "[buckets.NAME]",
         ),
         (
             "port = 1",
             "{path}: port stands outside a section: put it under one of "
-            "[node], [cluster], [quorum], [storage], [repair], [membership], [limits], [log], [buckets.NAME]",
+            "[node], [cluster], [quorum], [storage], [repair], [membership], [limits], [log], [tracing], "
+            "[buckets.NAME]",
         ),
         ("[node", "{path} is not valid TOML: Expected ']' at the end of a table declaration (at end of document)"),
         ("[cluster]\npartitions = 100", "{path}: cluster.partitions is 100: use a power of two, such as 256"),
@@ -183,7 +185,8 @@ def test_a_wrong_bucket_is_one_line_that_names_it(tmp_path: Path, text: str, lin
         path=path,
         form="MODULE:FUNCTION, such as zdynamo.merges:union",
         rules="r, w, pr, pw, expiry_ms, conflict",
-        sections="[node], [cluster], [quorum], [storage], [repair], [membership], [limits], [log], [buckets.NAME]",
+        sections="[node], [cluster], [quorum], [storage], [repair], [membership], [limits], [log], [tracing], "
+        "[buckets.NAME]",
     )
 
 

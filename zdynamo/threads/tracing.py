@@ -168,8 +168,9 @@ class Tracer:
         }
         if isinstance(request, Put | Delete):
             about["zdynamo.attempt"] = request.attempt
-            about["zdynamo.w"] = request.w
-        if isinstance(request, Get | Delete):
+            if request.w:
+                about["zdynamo.w"] = request.w
+        if isinstance(request, Get | Delete) and request.r:
             about["zdynamo.r"] = request.r
         opened = self._open(REQUESTS[type(request)], about, trace, deadline_ms, now_ms)
         if opened:
