@@ -22,14 +22,17 @@ PATH = "/v1/buckets/default/keys/secret"
 
 
 @contextmanager
-def traced(recorder: Recorder) -> Iterator[Http]:
-    never = TracingSettings(sample_ratio=0.0)
-    with running("abc", spans=recorder.provider, tracing=never) as cluster, asyncio.Runner() as runner:
+def traced(recorder: Recorder, *, sample_ratio: float = 1.0) -> Iterator[Http]:
+    always = TracingSettings(sample_ratio=1.0)  # nodes would trace whatever comes without a word about it
+    with running("abc", spans=recorder.provider, tracing=always) as cluster, asyncio.Runner() as runner:
         addresses = [cluster.address(name) for name in "abc"]
         client = LoopClient(*addresses, deadline_ms=3_000, context=cluster.context, tracing=recorder.provider)
         try:
             runner.run(client.topology())
-            yield Http(runner, client, addresses[0], RequestSpans(recorder.provider))
+            runner.run(client.put("first", 1))
+            assert recorder.spans == []
+            spans = RequestSpans(recorder.provider, sample_ratio=sample_ratio, chance=lambda: 0.5)
+            yield Http(runner, client, addresses[0], spans)
         finally:
             runner.run(client.close())
 
@@ -66,6 +69,15 @@ def test_a_header_that_is_none_begins_a_trace(recorder: Recorder, header: str) -
         assert http.put(PATH, b"value", traceparent=header).status == 204
 
         assert recorder.named(f"PUT {ROUTE}")[0].parent is None
+
+
+def test_what_is_not_drawn_here_is_not_traced_further_on(recorder: Recorder) -> None:
+    with traced(recorder, sample_ratio=0.4) as http:
+        assert http.put(PATH, b"value").status == 204
+        operations = [{"op": "put", "key": "a", "value": 1}, {"op": "get", "key": "b"}]
+        assert http.ask("POST", "/v1/buckets/default/keys", {"operations": operations}).status == 200
+
+        assert recorder.spans == []
 
 
 def test_requests_for_many_keys_are_one_trace(recorder: Recorder) -> None:

@@ -54,6 +54,8 @@ class OwnedDriver(Driver, Protocol):
 class BaseClient:
     """A connection to a cluster. Nothing is connected before the first call."""
 
+    _only_below = False  # whether calls are traced only where a span is current that is
+
     def __init__(
         self,
         *addresses: str,
@@ -112,7 +114,8 @@ class BaseClient:
             return driver
         from zdynamo.client.spans import TracingDriver
 
-        return TracingDriver(driver, None if isinstance(self._tracing, bool) else self._tracing)
+        provider = None if isinstance(self._tracing, bool) else self._tracing
+        return TracingDriver(driver, provider, only_below=self._only_below)
 
     def _shut(self) -> None:
         self._closed = True

@@ -103,7 +103,9 @@ class LoopDoor(Door):
 
 
 class LoopClient(AsyncClient):
-    """An `AsyncClient` for one event loop, which does its I/O as well."""
+    """An `AsyncClient` for one event loop, which does its I/O as well. Whoever calls it decides what is traced."""
+
+    _only_below = True
 
     def _running(self) -> Driver:
         """Without asking each time which process this is: a loop does not outlive a fork."""

@@ -24,6 +24,7 @@ from zdynamo.messages import (
     Topology,
 )
 from zdynamo.partition import hash_of
+from zdynamo.tracing.contexts import NOT_SAMPLED
 from zdynamo.tracing.spans import FAILED, end, trace_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from zdynamo.client.base import OwnedDriver
     from zdynamo.client.doors import Door
 
+DATA = (Get, Put, Delete)
 NAMES: dict[type, str] = {Get: "zdynamo.client.get", Put: "zdynamo.client.put", Delete: "zdynamo.client.delete"}
 MANY = "zdynamo.client.many"
 OUTCOMES: dict[type, str] = {
@@ -51,9 +53,10 @@ OUTCOMES: dict[type, str] = {
 class TracingDriver:
     """A driver that opens a span for each call of data, under the span that is current where it is made."""
 
-    def __init__(self, driver: "OwnedDriver", provider: "TracerProvider | None") -> None:
-        """`provider`: None for the one of the program."""
+    def __init__(self, driver: "OwnedDriver", provider: "TracerProvider | None", *, only_below: bool = False) -> None:
+        """`provider`: None for the one of the program. `only_below`: whoever calls has decided what is traced."""
         self._driver = driver
+        self._only_below = only_below
         self._tracer = trace.get_tracer("zdynamo", tracer_provider=provider)
         self.pid = driver.pid
 
@@ -62,8 +65,10 @@ class TracingDriver:
         return self._driver.topology
 
     def submit(self, request: ClientRequest, deadline_ms: int, sink: Sink, only_at: str = "") -> Any:
-        if not isinstance(request, Get | Put | Delete):
+        if not isinstance(request, DATA):
             return self._driver.submit(request, deadline_ms, sink, only_at)
+        if self._is_left_out:
+            return self._driver.submit(replace(request, trace=NOT_SAMPLED), deadline_ms, sink, only_at)
         about = {
             "zdynamo.bucket": request.bucket,
             "zdynamo.key_hash": f"{hash_of(request.bucket.encode(), request.key):016x}",
@@ -73,13 +78,10 @@ class TracingDriver:
         return self._driver.submit(traced, deadline_ms, EndingSink(sink, span), only_at)
 
     def submit_many(self, requests: list[ClientRequest], deadline_ms: int, sink: Sink) -> Any:
+        if self._is_left_out:
+            return self._driver.submit_many(_traced(requests, NOT_SAMPLED), deadline_ms, sink)
         span = self._tracer.start_span(MANY, kind=SpanKind.CLIENT, attributes={"zdynamo.requests": len(requests)})
-        context = trace_of(span)
-        traced = [
-            replace(request, trace=context) if isinstance(request, Get | Put | Delete) else request
-            for request in requests
-        ]
-        return self._driver.submit_many(traced, deadline_ms, EndingSink(sink, span))
+        return self._driver.submit_many(_traced(requests, trace_of(span)), deadline_ms, EndingSink(sink, span))
 
     def withdraw(self, submitted: Any) -> None:
         if isinstance(submitted.sink, EndingSink):
@@ -88,6 +90,10 @@ class TracingDriver:
 
     def close(self) -> None:
         self._driver.close()
+
+    @property
+    def _is_left_out(self) -> bool:
+        return self._only_below and not trace.get_current_span().is_recording()
 
 
 class EndingSink:
@@ -109,6 +115,10 @@ class EndingSink:
 
     def withdrawn(self) -> None:
         end(self._span, "withdrawn")
+
+
+def _traced(requests: list[ClientRequest], context: bytes) -> list[ClientRequest]:
+    return [replace(request, trace=context) if isinstance(request, DATA) else request for request in requests]
 
 
 def _outcome(outcome: Any) -> str:

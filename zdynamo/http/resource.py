@@ -61,7 +61,11 @@ class ResourceRoute(BaseRoute):
         if spans is None or not self._traced or scope["method"] not in self._operations:
             await self._serve(scope, receive, send)
             return
-        with spans.opened(scope, self._template) as span:
+        span = spans.begun(scope, self._template)
+        if span is None:
+            await self._serve(scope, receive, send)
+            return
+        with spans.current(span):
             spans.answered(span, await self._serve(scope, receive, send))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> int:

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -69,10 +70,10 @@ def serve(serving: Serving) -> None:
 async def _serve(serving: Serving) -> None:
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # what clients do wrong is answered, not logged
     logging.getLogger("uvicorn").propagate = False
-    export = open_export(serving.tracing, instance=f"{serving.served_by}/http", say=_say_lost, sample=True)
+    export = open_export(serving.tracing, instance=f"{serving.served_by}/http", say=_say_lost)
     provider = export.provider if export else None
     client = LoopClient(*serving.members, tracing=provider or False)
-    door = Door(client, serving.served_by, serving.node, request_spans(provider) if provider else None)
+    door = Door(client, serving.served_by, serving.node, _spans(serving, provider) if provider else None)
     server = Server(settings_of(application(door)), door)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -114,10 +115,10 @@ def settings_of(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def request_spans(provider: "TracerProvider") -> "RequestSpans":
+def _spans(serving: Serving, provider: "TracerProvider") -> "RequestSpans":
     from zdynamo.http.spans import RequestSpans
 
-    return RequestSpans(provider)
+    return RequestSpans(provider, sample_ratio=serving.tracing.sample_ratio, chance=random.random)
 
 
 def _say_lost(reason: str) -> None:

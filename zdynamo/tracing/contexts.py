@@ -22,3 +22,6 @@ def packed(trace_id: int, span_id: int, flags: int) -> bytes:
 def unpacked(trace: bytes) -> tuple[int, int, int]:
     """Trace id, span id, flags."""
     return int.from_bytes(trace[:16], "big"), int.from_bytes(trace[16:24], "big"), trace[24]
+
+
+NOT_SAMPLED = packed(1, 1, 0)  # whoever asks has decided that this is not to be traced

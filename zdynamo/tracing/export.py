@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from zdynamo import __version__
 from zdynamo.config import TracingSettings
@@ -28,13 +28,11 @@ PATH = "/v1/traces"
 class Export:
     """Where spans go. `provider` makes tracers."""
 
-    def __init__(
-        self, settings: TracingSettings, *, instance: str, say: Callable[[str], None], sample: bool = False
-    ) -> None:
+    def __init__(self, settings: TracingSettings, *, instance: str, say: Callable[[str], None]) -> None:
         """`instance`: the name of this process. `say`: told now and then why spans are lost, from any thread.
 
-        `sample`: traces that begin here are kept by `sample_ratio`; else whoever opens spans has decided that. What
-        variables OTEL_... say of resource, batches and the collector is taken, unless a setting says it.
+        All spans are kept: whoever opens one has decided that. What variables OTEL_... say of resource, batches and the
+        collector is taken, unless a setting says it.
         """
         own = {"service.name": "zdynamo", "service.instance.id": instance, "service.version": __version__}
         self._listener = _Listener(say)
@@ -43,7 +41,7 @@ class Export:
         logger.propagate = False
         self._exporter = _exporter(settings)
         self.provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)) if sample else ALWAYS_ON,
+            sampler=ALWAYS_ON,
             resource=Resource.get_empty().merge(Resource(own)).merge(OTELResourceDetector().detect()),
             shutdown_on_exit=False,
         )

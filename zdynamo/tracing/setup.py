@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 EXTRA = "pip install 'zdynamo[otel]'"
 
 
-def open_export(
-    settings: TracingSettings, *, instance: str, say: Callable[[str], None], sample: bool = False
-) -> "Export | None":
+def open_export(settings: TracingSettings, *, instance: str, say: Callable[[str], None]) -> "Export | None":
     """None if it is off. As `Export`. Raises: ConfigError."""
     if settings.exporter == "off":
         return None
@@ -23,7 +21,7 @@ def open_export(
     try:
         from zdynamo.tracing.export import Export
 
-        return Export(settings, instance=instance, say=say, sample=sample)
+        return Export(settings, instance=instance, say=say)
     except ImportError as missing:
         raise ConfigError(_not_installed(settings, str(missing))) from None
     except Exception as problem:  # of a variable OTEL_..., say, which OpenTelemetry reads itself
