@@ -122,7 +122,7 @@ class Get(Struct, array_like=True, tag=0, frozen=True):
     key: bytes
     r: int = 0  # 0: the default
     pr: int = 0
-    trace: bytes = b""  # a trace context, see `tracing.contexts`; b"": not traced
+    trace: bytes = b""  # W3C trace context: 16 bytes of the trace, 8 of the parent span, 1 of flags; b"": none
 
 
 class Put(Struct, array_like=True, tag=1, frozen=True):
@@ -141,7 +141,7 @@ class Put(Struct, array_like=True, tag=1, frozen=True):
     pw: int = 0
     ttl_ms: int = -1  # expires so long after it is written; 0: never, -1: as the bucket says
     condition: Literal["", "absent", "unchanged"] = ""  # unchanged: there is nothing that the context has not seen
-    trace: bytes = b""
+    trace: bytes = b""  # as of a get
 
 
 class Delete(Struct, array_like=True, tag=2, frozen=True):
@@ -156,7 +156,7 @@ class Delete(Struct, array_like=True, tag=2, frozen=True):
     context: bytes = b""
     r: int = 0
     w: int = 0
-    trace: bytes = b""
+    trace: bytes = b""  # as of a get
 
 
 class DescribeCluster(Struct, array_like=True, tag=3, frozen=True):
