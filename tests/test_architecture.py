@@ -17,7 +17,7 @@ ALLOWED = {  # layer -> the layers it may import, besides itself
     "codec": {"messages", "errors"},
     "config": set(),
     "loading": {"errors", "config", "merging"},
-    "tracing": {"errors", "config"},
+    "tracing": {"errors", "config", "partition"},
     "plain": set(),
     "merging": {"errors"},
     "merges": {"merging"},

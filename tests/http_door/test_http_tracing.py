@@ -99,7 +99,9 @@ def test_an_answer_that_is_an_error_is_told(recorder: Recorder) -> None:
     assert told(recorder.named("zdynamo.client.get")[0], "outcome") == "absent"
 
 
-@pytest.mark.parametrize("path", ["/ping", "/members", "/metrics", "/healthz", "/nothing", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/ping", "/members", "/metrics", "/healthz", "/nothing", "/openapi.json", "/", "/v1/events?limit=1"]
+)
 def test_what_is_no_data_is_not_traced(recorder: Recorder, path: str) -> None:
     with traced(recorder) as http:
         http.get(path, traceparent=TRACEPARENT)

@@ -23,9 +23,8 @@ from zdynamo.messages import (
     Refused,
     Topology,
 )
-from zdynamo.partition import hash_of
 from zdynamo.tracing.contexts import NOT_SAMPLED
-from zdynamo.tracing.spans import FAILED, end, trace_of
+from zdynamo.tracing.spans import FAILED, REQUESTS, end, of_key, trace_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -69,10 +68,7 @@ class TracingDriver:
             return self._driver.submit(request, deadline_ms, sink, only_at)
         if self._is_left_out:
             return self._driver.submit(replace(request, trace=NOT_SAMPLED), deadline_ms, sink, only_at)
-        about = {
-            "zdynamo.bucket": request.bucket,
-            "zdynamo.key_hash": f"{hash_of(request.bucket.encode(), request.key):016x}",
-        }
+        about = of_key(request.bucket, request.key)
         span = self._tracer.start_span(NAMES[type(request)], kind=SpanKind.CLIENT, attributes=about)
         traced = replace(request, trace=trace_of(span))
         return self._driver.submit(traced, deadline_ms, EndingSink(sink, span), only_at)
@@ -80,7 +76,7 @@ class TracingDriver:
     def submit_many(self, requests: list[ClientRequest], deadline_ms: int, sink: Sink) -> Any:
         if self._is_left_out:
             return self._driver.submit_many(_traced(requests, NOT_SAMPLED), deadline_ms, sink)
-        span = self._tracer.start_span(MANY, kind=SpanKind.CLIENT, attributes={"zdynamo.requests": len(requests)})
+        span = self._tracer.start_span(MANY, kind=SpanKind.CLIENT, attributes={REQUESTS: len(requests)})
         return self._driver.submit_many(_traced(requests, trace_of(span)), deadline_ms, EndingSink(sink, span))
 
     def withdraw(self, submitted: Any) -> None:

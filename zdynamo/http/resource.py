@@ -16,7 +16,7 @@ from zdynamo.http.paths import parse_query, pattern_of
 from zdynamo.http.problems import Problem, malformed, problem_of
 
 READING = ("GET", "HEAD")
-DATA = ("/kvstore", "/v1/")  # where paths of data begin; what asks for metrics, health or pages is not traced
+DATA = ("/kvstore", "/v1/buckets/")  # where paths of data begin; what asks for figures, events or pages is not traced
 SAID_EVERY_S = 1.0  # a traceback of our own at most so often
 
 

@@ -35,9 +35,24 @@ from zdynamo.messages import (
     ReplicaStored,
     StoreReplica,
 )
-from zdynamo.partition import hash_of, hash_of_storage_key
+from zdynamo.partition import hash_of_storage_key
 from zdynamo.tracing.contexts import is_context, is_sampled
-from zdynamo.tracing.spans import Attributes, end, parent_of, trace_of
+from zdynamo.tracing.spans import (
+    ATTEMPT,
+    GOT,
+    KEY_HASH,
+    NEEDED,
+    NODE,
+    REASON,
+    SIBLINGS,
+    Attributes,
+    R,
+    W,
+    end,
+    of_key,
+    parent_of,
+    trace_of,
+)
 
 OPEN_MAX = 4_096  # spans at a time; what comes while there are so many is not traced
 LOOK_MS = 1_000  # between looks at what has had no answer until its deadline
@@ -110,7 +125,7 @@ class Tracer:
                 asker = ((frame.sender, message.request), message.message.request)
                 self._open_request(asker, message.message, trace, message.deadline_ms, now_ms)
                 continue
-            about: Attributes = {"zdynamo.key_hash": f"{hash_of_storage_key(message.key):016x}"}
+            about: Attributes = {KEY_HASH: f"{hash_of_storage_key(message.key):016x}"}
             opened = self._open(REPLICAS[type(message)], about, trace, message.deadline_ms, now_ms)
             if opened:
                 _put(self._replicas, (frame.sender, message.request), opened)
@@ -162,16 +177,13 @@ class Tracer:
     def _open_request(
         self, asker: Asker, request: Get | Put | Delete, trace: bytes, deadline_ms: int, now_ms: int
     ) -> None:
-        about: dict[str, str | int] = {
-            "zdynamo.bucket": request.bucket,
-            "zdynamo.key_hash": f"{hash_of(request.bucket.encode(), request.key):016x}",
-        }
+        about = of_key(request.bucket, request.key)
         if isinstance(request, Put | Delete):
-            about["zdynamo.attempt"] = request.attempt
+            about[ATTEMPT] = request.attempt
             if request.w:
-                about["zdynamo.w"] = request.w
+                about[W] = request.w
         if isinstance(request, Get | Delete) and request.r:
-            about["zdynamo.r"] = request.r
+            about[R] = request.r
         opened = self._open(REQUESTS[type(request)], about, trace, deadline_ms, now_ms)
         if opened:
             _put(self._requests, asker, opened)
@@ -179,7 +191,7 @@ class Tracer:
     def _open(self, name: str, about: Attributes, trace: bytes, deadline_ms: int, now_ms: int) -> Open | None:
         if len(self._requests) + len(self._replicas) >= OPEN_MAX:
             return None
-        span = self._tracer.start_span(name, parent_of(trace), SpanKind.SERVER, {"zdynamo.node": self._node, **about})
+        span = self._tracer.start_span(name, parent_of(trace), SpanKind.SERVER, {NODE: self._node, **about})
         context = trace_of(span)
         if not span.is_recording() or not context:  # OpenTelemetry is switched off by a variable of its own
             return None
@@ -209,7 +221,7 @@ class Tracer:
         if opened is None:
             return
         if isinstance(message, ReplicaRefused):
-            opened.span.set_attribute("zdynamo.reason", message.reason)
+            opened.span.set_attribute(REASON, message.reason)
         end(opened.span, REPLICA_OUTCOMES[type(message)])
 
 
@@ -228,6 +240,6 @@ def _end_late(spans: dict[K, Open], now_ms: int) -> None:
 
 def _describe(span: Span, answer: ClientAnswer) -> None:
     if isinstance(answer, QuorumNotMet | OutcomeUnknown):
-        span.set_attributes({"zdynamo.needed": answer.needed, "zdynamo.got": answer.got})
+        span.set_attributes({NEEDED: answer.needed, GOT: answer.got})
     elif isinstance(answer, Found) and len(answer.siblings) > 1:
-        span.set_attribute("zdynamo.siblings", len(answer.siblings))
+        span.set_attribute(SIBLINGS, len(answer.siblings))

@@ -13,9 +13,20 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from zdynamo.partition import hash_of
 from zdynamo.tracing.contexts import NOT_TRACED, is_context, packed, unpacked
 
 Attributes = Mapping[str, str | int]
+NODE = "zdynamo.node"
+BUCKET = "zdynamo.bucket"
+KEY_HASH = "zdynamo.key_hash"
+ATTEMPT = "zdynamo.attempt"
+R, W = "zdynamo.r", "zdynamo.w"
+OUTCOME = "zdynamo.outcome"
+NEEDED, GOT = "zdynamo.needed", "zdynamo.got"
+SIBLINGS = "zdynamo.siblings"
+REASON = "zdynamo.reason"
+REQUESTS = "zdynamo.requests"
 NO_PARENT = Context()  # not whatever is current in this thread
 FAILED = frozenset(
     {
@@ -40,8 +51,13 @@ def trace_of(span: Span) -> bytes:
     return packed(context.trace_id, context.span_id, context.trace_flags) if context.is_valid else NOT_TRACED
 
 
+def of_key(bucket: str, key: bytes) -> dict[str, str | int]:
+    """What spans tell of a key: never the key itself."""
+    return {BUCKET: bucket, KEY_HASH: f"{hash_of(bucket.encode(), key):016x}"}
+
+
 def end(span: Span, outcome: str) -> None:
-    span.set_attribute("zdynamo.outcome", outcome)
+    span.set_attribute(OUTCOME, outcome)
     if outcome in FAILED:
         span.set_status(Status(StatusCode.ERROR, outcome))
     span.end()
