@@ -3,6 +3,7 @@
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from zdynamo.tracing.contexts import packed
 
@@ -14,7 +15,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._kept = InMemorySpanExporter()
-        self.provider = TracerProvider(shutdown_on_exit=False)
+        self.provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)  # as nodes have it
         self.provider.add_span_processor(SimpleSpanProcessor(self._kept))
 
     @property

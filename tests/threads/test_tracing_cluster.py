@@ -8,11 +8,11 @@ import pytest
 from opentelemetry import trace
 from support.spans import Recorder, context, told
 
-from threads.clusters import Cluster, delete, eventually, get, put, running
-from zdynamo import AsyncClient, Client
+from threads.clusters import Cluster, RawClient, delete, eventually, get, put, running
+from zdynamo import AsyncClient, Client, codec
 from zdynamo.config import TracingSettings
 from zdynamo.errors import Unreachable
-from zdynamo.messages import Done, Found
+from zdynamo.messages import Done, FetchReplica, Found, Frame
 from zdynamo.partition import partition_of
 
 STORE = ("zdynamo.replica.store", [])
@@ -141,6 +141,16 @@ def test_a_malformed_trace_is_none(recorder: Recorder, malformed: bytes) -> None
         assert isinstance(client.ask(get(b"key", trace=malformed)), Found)
 
         assert recorder.spans == []
+
+
+def test_what_is_never_answered_ends_at_its_deadline(recorder: Recorder) -> None:
+    fetch = FetchReplica(5, 100, (), b"\0\1\7defaultkey")
+    of_a_stranger = Frame("another cluster", "stranger", 1, "a", 1, (fetch,), ((5, context()),))
+
+    with cluster_of(recorder) as cluster, RawClient(cluster.context, "inproc://a-peer") as stranger:
+        stranger.send_raw(codec.encode(of_a_stranger))
+
+        eventually(lambda: [told(span, "outcome") for span in recorder.spans] == ["unanswered"])
 
 
 def test_a_cluster_that_traces_nothing_serves_clients_that_do(recorder: Recorder) -> None:
