@@ -22,7 +22,7 @@ DECODE = {"requests": codec.decode_requests, "answers": codec.decode_answers}
 KINDS = {"requests": ClientRequest, "answers": ClientAnswer}
 MESSAGES = [pytest.param(family, each, id=each["name"]) for family in DECODE for each in VECTORS[family]]
 ID = bytes(16)
-GET = [0, ID, "", 5000, "default", b"key", 0, 0]
+GET = [0, ID, "", 5000, "default", b"key", 0, 0, b""]
 
 
 @pytest.fixture(scope="module")
