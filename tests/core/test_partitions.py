@@ -161,3 +161,18 @@ def test_lost_rounds_are_known_again_once_all_are_told_also_after_a_restart() ->
     store.commit()
 
     assert (told, forgotten, Partitions(store).may_stand_in(9)) == (True, False, True)
+
+
+def test_lost_rounds_stay_lost_when_the_commit_that_says_so_fails() -> None:
+    store = MemoryStore()
+    partitions = Partitions(store, doubt=LOST_DISK)
+    store.commit()
+    partitions.layout_known(OWNED, took_over=False)
+
+    store._staged.clear()
+    partitions.reload()
+
+    assert not partitions.may_stand_in(9)
+    partitions.layout_known(OWNED, took_over=False)
+    store.commit()
+    assert Partitions(store).rounds_lost

@@ -7,7 +7,7 @@ from zdynamo import codec
 from zdynamo.core.context import encode_context
 from zdynamo.core.events import Effect, FromPeer, News, PeerUnreachable, Reply, Send, Tick, ViewChanged
 from zdynamo.core.forming import HELD_MAX
-from zdynamo.core.forwards import HOPS_MAX, PATIENCE
+from zdynamo.core.forwards import HOPS_MAX, PATIENCE, REMEMBERED, Arrivals
 from zdynamo.core.record import NOTHING_SEEN
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import OWN_KEYS
@@ -208,6 +208,28 @@ def test_a_forwarded_request_that_comes_too_late_is_dropped() -> None:
 
     assert node.hears("b", Forward(7, 0, 1, put())) == []
     assert not node.store.has_records()
+
+
+def test_of_a_forward_that_comes_twice_one_copy_is_done() -> None:
+    """The other could be refused and the client be told so, while this one writes."""
+    node = LoneNode()
+    forward = Forward(7, 1000, 1, put(w=1))
+
+    once = node.hears("b", forward)
+    again = node.hears("b", forward)
+    of_another = node.hears("c", forward)
+
+    assert (len(sent(once, Forwarded)), again) == (1, [])
+    assert len(sent(of_another, Forwarded)) == 1
+
+
+def test_forwards_are_remembered_for_long_but_not_for_ever() -> None:
+    arrivals = Arrivals()
+
+    assert all(arrivals.is_new(("b", number)) for number in range(3 * REMEMBERED))
+    assert not arrivals.is_new(("b", 3 * REMEMBERED - 1))
+    assert not arrivals.is_new(("b", 2 * REMEMBERED))
+    assert arrivals.is_new(("b", 0))
 
 
 def test_an_owner_answers_whoever_forwarded_to_it() -> None:

@@ -5,6 +5,7 @@ from support.five import RECORD, Five, put, to_hold
 from support.nodes import CLUSTER, PARTITIONS, answers, request_id, sent
 
 from zdynamo.core.events import Effect, FromPeer, Send
+from zdynamo.core.partitions import KEY as PARTITIONS_KEY
 from zdynamo.core.session import OLD_FOLDER, POWER_CUT
 from zdynamo.messages import (
     DescribeNode,
@@ -189,6 +190,19 @@ def test_what_was_told_and_not_kept_is_asked_again() -> None:
     assert hold(node) == [Send("b", ReplicaRefused(7, "unsettled"))]
     assert asks(node.after(999)) == []  # a full disk would keep everybody busy
     assert told_by in asks(node.after(1))
+
+
+def test_what_was_found_to_be_lost_stays_so_when_the_first_commit_after_it_fails() -> None:
+    """Then everybody is asked again, without waiting for another view."""
+    node = fallback()
+    state = node.node._state
+    state.store.put(PARTITIONS_KEY, b"")  # as it was before the view came
+    node.store.commit()
+
+    node.node.abandon([], surely_nothing=True)
+
+    assert hold(node) == [Send("b", ReplicaRefused(7, "unsettled"))]
+    assert asks([*node.after(1000), *node.after(1000)])
 
 
 def test_what_is_held_from_two_rounds_before_goes_when_an_owner_tells_the_round() -> None:

@@ -29,6 +29,7 @@ from zdynamo.messages import (
 )
 
 HOPS_MAX = 3
+REMEMBERED = 4096  # forwards that this node was sent, in each of two generations
 PATIENCE = 3  # replica timeouts until the next candidate is asked as well
 
 
@@ -77,6 +78,23 @@ class Forwarding:
 
 
 StandIn = Callable[[Forwarding, Placement, Now], list[Effect]]  # coordinate what nobody else does
+
+
+class Arrivals:
+    """Which forwards this node was sent lately: of one that comes twice, one copy could be refused, the other done."""
+
+    def __init__(self) -> None:
+        self._latest: set[Origin] = set()
+        self._before: set[Origin] = set()
+
+    def is_new(self, origin: Origin) -> bool:
+        """Call once for each that comes."""
+        if origin in self._latest or origin in self._before:
+            return False
+        if len(self._latest) >= REMEMBERED:
+            self._before, self._latest = self._latest, set()
+        self._latest.add(origin)
+        return True
 
 
 class Forwards:

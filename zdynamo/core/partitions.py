@@ -67,9 +67,10 @@ class Partitions:
             self._keep()
 
     def reload(self) -> None:
-        """As the store has it."""
-        encoded = self._store.get(KEY)
+        """As the store has it. That rounds are lost stays so, though it could not be kept."""
+        encoded, lost = self._store.get(KEY), self._kept.rounds_lost
         self._kept = msgpack.decode(encoded, type=_Kept) if encoded else _Kept()
+        self._kept.rounds_lost = self._kept.rounds_lost or lost
         self._doubts = {
             partition_of_storage_key(key[len(DOUBT_KEY) :]): msgpack.decode(value, type=Doubt)
             for key, value in self._store.scan(DOUBT_KEY, DOUBT_KEY + b"\xff" * (PREFIX_BYTES + 1))

@@ -12,7 +12,7 @@ from zdynamo.core.conditions import Condition, holds
 from zdynamo.core.context import decode_context, encode_context
 from zdynamo.core.events import Effect, Now, Reply, Send
 from zdynamo.core.forming import DataRequest, Forming, Held
-from zdynamo.core.forwards import HOPS_MAX, Forwarding, Forwards
+from zdynamo.core.forwards import HOPS_MAX, Arrivals, Forwarding, Forwards
 from zdynamo.core.pending import Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.reads import Read, Reads, Seen, Then
@@ -66,12 +66,15 @@ class Requests:
         self._writes = Writes(state, self.pending)
         patience_ms = state.limits.replica_timeout_ms
         self._forwards = Forwards(self.pending, state.patience, replica_timeout_ms=patience_ms, stand_in=self._stand_in)
+        self._arrivals = Arrivals()
         self._forming = Forming(self._counters, hand_on=self._hand_on)
 
     def admit(
         self, origin: Origin, message: DataRequest, placement: Placement, now: Now, *, deadline_ms: int, hops: int = 0
     ) -> list[Effect]:
         """Refuse it, shed it, or take it on. `deadline_ms`: what is left of it here and now."""
+        if hops and not self._arrivals.is_new(origin):
+            return []
         limits, pending = self._limits, self.pending
         if pending.unanswered >= limits.requests_max or pending.bytes_in_flight >= limits.in_flight_bytes_max:
             return [self._overloaded(origin, message)]
