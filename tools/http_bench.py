@@ -122,14 +122,14 @@ class Bench:
 def requests(value_bytes: int) -> dict[str, Callable[[int], bytes]]:
     """By name, the request of each number."""
     body = b'{"Key":"key-%07d","Value":"' + b"x" * value_bytes + b'"}'
-    head = b"POST /kvstore HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST /kvstore HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     post = head % len(body % 0) + body
     return {
-        "GET /ping": lambda number: b"GET /ping HTTP/1.1\r\nHost: bench\r\n\r\n",
+        "GET /ping": lambda number: b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "POST /kvstore": lambda number: post % (number % KEYS),
-        "GET /kvstore/K": lambda number: b"GET /kvstore/key-%07d HTTP/1.1\r\nHost: bench\r\n\r\n" % (number % KEYS),
+        "GET /kvstore/K": lambda number: b"GET /kvstore/key-%07d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (number % KEYS),
         "GET /v1/.../K": lambda number: (
-            b"GET /v1/buckets/default/keys/key-%07d HTTP/1.1\r\nHost: bench\r\n\r\n" % (number % KEYS)
+            b"GET /v1/buckets/default/keys/key-%07d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (number % KEYS)
         ),
     }
 

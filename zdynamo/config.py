@@ -47,6 +47,14 @@ class NodeSettings(Struct, forbid_unknown_fields=True, kw_only=True):
             "starts again; about 40 MB. It is a client like any other, so that no request over HTTP runs in the node."
         ),
     ] = "process"
+    http_names: Annotated[
+        list[str],
+        _option(
+            "Names under which HTTP is reached, such as by a proxy here, while the node listens on loopback: beside "
+            "`localhost` and the advertised host no others are taken there, lest a page on the web get at it by a name "
+            "of its own."
+        ),
+    ] = []
     bind: Annotated[str, _option("The address that the node listens on. Empty: the advertised host.")] = ""
     connect_from: Annotated[
         str,

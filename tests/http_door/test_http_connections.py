@@ -13,7 +13,7 @@ from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.http.connections import CONNECTIONS_MAX, HEAD_BYTES_MAX, READING_S, REQUEST_S, beyond
 from zdynamo.threads.foreground import raise_file_limit
 
-PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PONG = b'{"message":"pong"}'
 
 
@@ -82,8 +82,8 @@ def test_a_head_without_end_is_refused(place: Place) -> None:
 
 
 def test_requests_that_come_together_are_answered_in_their_order(place: Place) -> None:
-    put = b"PUT /v1/buckets/b/keys/order HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\none"
-    get = b"GET /v1/buckets/b/keys/order HTTP/1.1\r\nHost: x\r\n\r\n"
+    put = b"PUT /v1/buckets/b/keys/order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\none"
+    get = b"GET /v1/buckets/b/keys/order HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
     answer = answers(place, put + get + PING)
 
@@ -93,7 +93,7 @@ def test_requests_that_come_together_are_answered_in_their_order(place: Place) -
 
 def test_a_request_in_single_bytes_is_a_request(place: Place) -> None:
     body = b'{"Key":"slow","Value":1}'
-    request = b"POST /kvstore HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    request = b"POST /kvstore HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
     assert answers(place, *(request[at : at + 1] for at in range(len(request))), ending=b'"slow"').startswith(
         b"HTTP/1.1 200"
@@ -101,7 +101,7 @@ def test_a_request_in_single_bytes_is_a_request(place: Place) -> None:
 
 
 def test_a_chunked_body_is_taken_and_a_too_large_one_ends_the_connection(place: Place) -> None:
-    head = b"PUT /v1/buckets/b/keys/chunked HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"PUT /v1/buckets/b/keys/chunked HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     assert b"204 No Content" in answers(place, head, b"3\r\none\r\n", b"0\r\n\r\n", ending=b"\r\n\r\n")
     assert b"413 " in exchange(place, head, b"186a1\r\n" + b"x" * 100_001)
@@ -131,10 +131,10 @@ def test_a_client_between_two_requests_is_not_slow(place: Place) -> None:
 
 def test_a_client_that_does_not_read_its_answers_is_cut_off(place: Place) -> None:
     large = b"x" * 99_000
-    put = b"PUT /v1/buckets/b/keys/large HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(large)
+    put = b"PUT /v1/buckets/b/keys/large HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(large)
     answers(place, put + large, ending=b"204")
     with place.connect() as connection:
-        connection.sendall(b"GET /v1/buckets/b/keys/large HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        connection.sendall(b"GET /v1/buckets/b/keys/large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
         wait_until(lambda: any(each.unread_since is not None for each in connections_of(place)))
 
         look_later(place, READING_S + 1)

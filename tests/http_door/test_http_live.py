@@ -13,7 +13,7 @@ from support.served import served
 from zdynamo.figures.explanations import explanation, names_of
 from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.fixtures.shape import Shape
-from zdynamo.http.audience import STREAMS_MAX, Listener
+from zdynamo.http.audience import PEER_STREAMS_MAX, STREAMS_MAX, Listener
 from zdynamo.http.problems import Problem
 
 WITHIN_S = 20.0
@@ -66,7 +66,7 @@ def test_a_layout_that_is_decided_later_is_told_then() -> None:
         cluster.wait_until_ready()
 
         async def watch() -> tuple[Event, Event]:
-            listener = http.door.audience.join()
+            listener = http.door.audience.join("10.0.0.1")
             before = await heard(listener, "layout")
             await http.client.put("k", "v")
             after = await heard(listener, "layout")
@@ -85,7 +85,7 @@ def test_many_pages_cost_the_cluster_no_more_than_one(http: Http, cluster: InPro
 
     async def watch() -> int:
         before = await taken()
-        listeners = [http.door.audience.join() for _ in range(STREAMS_MAX)]
+        listeners = [http.door.audience.join(f"10.0.0.{number % 2}") for number in range(STREAMS_MAX)]
         for _ in range(3):
             await asyncio.gather(*(heard(listener, "moment") for listener in listeners))
         for listener in listeners:
@@ -97,14 +97,14 @@ def test_many_pages_cost_the_cluster_no_more_than_one(http: Http, cluster: InPro
 
 def test_nobody_is_asked_when_the_last_page_is_closed_and_the_next_is_told_at_once(http: Http) -> None:
     async def watch() -> Event:
-        first, second = http.door.audience.join(), http.door.audience.join()
+        first, second = http.door.audience.join("10.0.0.1"), http.door.audience.join("10.0.0.1")
         await heard(first, "moment")
         http.door.audience.leave(first)
         assert not is_quiet()
         http.door.audience.leave(second)
         await asyncio.sleep(0)
         assert is_quiet()
-        third = http.door.audience.join()
+        third = http.door.audience.join("10.0.0.1")
         told = await heard(third, "layout")
         http.door.audience.leave(third)
         return told
@@ -114,9 +114,9 @@ def test_nobody_is_asked_when_the_last_page_is_closed_and_the_next_is_told_at_on
 
 def test_who_comes_later_is_told_the_layout_too(http: Http) -> None:
     async def watch() -> list[Event]:
-        first = http.door.audience.join()
+        first = http.door.audience.join("10.0.0.1")
         await heard(first, "moment")
-        second = http.door.audience.join()
+        second = http.door.audience.join("10.0.0.1")
         told = events_in(await anext(second))
         for listener in (first, second):
             http.door.audience.leave(listener)
@@ -127,7 +127,7 @@ def test_who_comes_later_is_told_the_layout_too(http: Http) -> None:
 
 def test_who_reads_slowly_misses_moments_but_no_layout(http: Http) -> None:
     async def read() -> list[bytes]:
-        listener = Listener()
+        listener = Listener("10.0.0.1")
         listener.offer(b"1", b"layout 1 ")
         listener.offer(b"2")
         taken = [await anext(listener)]
@@ -141,20 +141,38 @@ def test_who_reads_slowly_misses_moments_but_no_layout(http: Http) -> None:
 def test_one_page_too_many_is_refused_until_another_is_closed(http: Http) -> None:
     async def watch() -> None:
         audience = http.door.audience
-        listeners = [audience.join() for _ in range(STREAMS_MAX)]
+        listeners = [audience.join(f"10.0.0.{number % 2}") for number in range(STREAMS_MAX)]
         with pytest.raises(Problem, match=f"{STREAMS_MAX} pages"):
-            audience.join()
+            audience.join("10.0.0.1")
         audience.leave(listeners.pop())
-        listeners.append(audience.join())
+        listeners.append(audience.join("10.0.0.1"))
         for listener in listeners:
             audience.leave(listener)
 
     http.run(watch())
 
 
+def test_one_address_has_no_more_than_half_of_the_pages(http: Http) -> None:
+    async def watch() -> None:
+        audience = http.door.audience
+        listeners = [audience.join("10.0.0.1") for _ in range(PEER_STREAMS_MAX)]
+        with pytest.raises(Problem, match="pages are open"):
+            audience.join("10.0.0.1")
+        listeners.append(audience.join("10.0.0.2"))
+        for listener in listeners:
+            audience.leave(listener)
+
+    http.run(watch())
+
+
+@pytest.mark.parametrize("headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}])
+def test_a_page_of_another_site_cannot_listen(http: Http, headers: dict[str, str]) -> None:
+    assert http.get("/v1/events", **headers).said == (403, "cross_origin")
+
+
 def test_it_is_refused_as_an_answer_that_says_when_to_come_again(http: Http) -> None:
     async def fill() -> list[Listener]:
-        return [http.door.audience.join() for _ in range(STREAMS_MAX)]
+        return [http.door.audience.join(f"10.0.0.{number % 2}") for number in range(STREAMS_MAX)]
 
     listeners = http.run(fill())
     answer = http.get("/v1/events")
@@ -197,7 +215,7 @@ def test_a_node_that_does_not_answer_is_told_and_so_is_its_return() -> None:
         cluster.wait_until_ready()
 
         async def watch() -> list[str]:
-            listener = http.door.audience.join()
+            listener = http.door.audience.join("10.0.0.1")
             names = [(await heard(listener, "moment", "silent")).name]
             await asyncio.to_thread(cluster.stop, "a")
             names.append((await heard(listener, "silent")).name)
@@ -214,7 +232,7 @@ def test_a_gateway_goes_on_with_another_node() -> None:
         cluster.wait_until_ready()
 
         async def watch() -> tuple[str, str]:
-            listener = http.door.audience.join()
+            listener = http.door.audience.join("10.0.0.1")
             first = await heard(listener, "moment")
             by = {node["id"]: node["name"] for node in first.data["nodes"]}
             seen_by = by[first.data["seen_by"]]

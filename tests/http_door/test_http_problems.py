@@ -1,5 +1,8 @@
 """Errors as answers: the status says what is known of a write, and all have one shape."""
 
+import re
+from pathlib import Path
+
 import pytest
 from support.asgi import Http
 
@@ -69,3 +72,13 @@ def test_a_fault_of_our_own_is_500_and_the_next_request_is_served(
     assert failed.said == (500, "unexpected")
     assert "Traceback" in capsys.readouterr().err
     assert http.get("/ping").status == 200
+
+
+def test_every_code_of_an_error_is_documented() -> None:
+    root = Path(__file__).parents[2]
+    code = "".join(path.read_text() for path in (root / "zdynamo" / "http").glob("*.py"))
+    raised = set(re.findall(r"Problem\(\s*\d+,\s*\"(\w+)\"", code)) | set(re.findall(r"_judged\(.*\"(\w+)\"\)", code))
+    documented = set(re.findall(r"`(\w+)`", (root / "docs" / "http.md").read_text().partition("## Errors")[2]))
+
+    assert len(raised) > 20
+    assert raised - documented == set()

@@ -5,6 +5,8 @@ from support.asgi import SERVED_BY, Http, over_http
 
 from zdynamo.fixtures.cluster import InProcessCluster
 
+FOREIGN = "/v1/buckets/default/keys/foreign"
+
 
 @pytest.mark.parametrize(
     "value", [None, True, 0, -1.5, "", "hällo", [], [1, [2, {"a": None}]], {"a": {"b": 1}}, 2**63, {"": ""}]
@@ -147,8 +149,12 @@ def test_an_unknown_method_is_405_and_told_what_there_is(http: Http, method: str
 def test_a_page_of_another_site_cannot_write(http: Http) -> None:
     body = {"Key": "foreign", "Value": 1}
 
-    foreign = http.ask("POST", "/kvstore", body, {"host": "127.0.0.1:7403", "origin": "https://evil.example"})
-    own = http.ask("POST", "/kvstore", body, {"host": "127.0.0.1:7403", "origin": "http://127.0.0.1:7403"})
+    here = {"host": "127.0.0.1:7403"}
+    for foreign in ({"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+        for method, path in (("POST", "/kvstore"), ("PUT", FOREIGN), ("DELETE", FOREIGN)):
+            assert http.ask(method, path, body, here | foreign).said == (403, "cross_origin")
+    own = http.ask("POST", "/kvstore", body, here | {"origin": "http://127.0.0.1:7403"})
+    by_proxy = {"host": "store.example", "origin": "https://store.example"}  # which passes the name on
 
-    assert foreign.said == (403, "cross_origin")
     assert own.status == 200
+    assert http.ask("POST", "/kvstore", body, by_proxy).status == 200

@@ -12,7 +12,8 @@ from zdynamo.client.io_loop import LoopClient
 from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.http.app import application
 from zdynamo.http.door import Door
-from zdynamo.http.server import Server, attend, settings_of
+from zdynamo.http.server import Server, attend, names_of, settings_of
+from zdynamo.http.settings import Serving
 
 WITHIN_S = 10.0
 
@@ -38,7 +39,8 @@ def served(cluster: InProcessCluster, served_by: str = "") -> Iterator[Place]:
     async def run() -> None:
         client = LoopClient(*cluster.addresses, deadline_ms=3_000, context=cluster.context)
         await client.topology()
-        door = Door(client, served_by or f"127.0.0.1:{port}")
+        serving = Serving(0, (), served_by or f"127.0.0.1:{port}", names=("proxy.example",))
+        door = Door(client, serving.served_by, names=names_of(serving, listening))
         server = Server(settings_of(application(door)), door)
         made.put(server)
         await attend(server, listening, client)

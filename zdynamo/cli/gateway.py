@@ -26,6 +26,12 @@ def gateway(
         int, typer.Option("--port", metavar="N", min=1, max=65535, help="The port to listen on.")
     ] = DEFAULT_PORT,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow an address beyond loopback.")] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", help="A name under which a gateway on loopback is reached, such as by a proxy; repeatable."
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option("--log-level", metavar="debug|info|warning|error", help="The lowest level logged.")
     ] = "info",
@@ -57,7 +63,7 @@ def gateway(
     check_installed(settings.tracing)
     configure(settings.log)
     raise_file_limit()
-    served_by = f"{host}:{port}"
+    served_by, names = f"{host}:{port}", tuple(name or ())
     with listen("--port", host, port) as listening:
         log = Log(served_by)
         wake = signals()
@@ -65,7 +71,7 @@ def gateway(
             [
                 Beside(
                     "gateway",
-                    lambda fd: command(Serving(fd, tuple(seed), served_by, tracing=settings.tracing)),
+                    lambda fd: command(Serving(fd, tuple(seed), served_by, names=names, tracing=settings.tracing)),
                     listening,
                     log,
                 )

@@ -133,7 +133,8 @@ def _http(config: "Config") -> "Command | None":
     from zdynamo.threads.server import addresses_of
 
     address = addresses_of(config).client
-    return lambda listening: command(Serving(listening, (address,), address, address, config.tracing))
+    names = tuple(config.node.http_names)
+    return lambda listening: command(Serving(listening, (address,), address, address, names, config.tracing))
 
 
 def _stop_at_end_of_stdin() -> None:

@@ -22,6 +22,7 @@ from zdynamo.http.problems import Problem
 from zdynamo.messages import DescribeCluster, DescribeNode, MemberView, NodeDescription, Topology
 
 STREAMS_MAX = 32  # open at a time in one process; the next is refused
+PEER_STREAMS_MAX = 16  # of these to one address
 EVERY_S = 1.0
 CLUSTER_MS = 800  # that a node has to tell who is a member
 NODE_MS = 500  # that each has for its own figures: who needs longer is shown without them
@@ -31,7 +32,9 @@ LATER_S = 5  # when to come again if there are too many
 class Listener:
     """One page. An async iterator of events, as they go over the wire."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str) -> None:
+        """`peer`: the address that it is read from."""
+        self.peer = peer
         self._layout = b""
         self._moment = b""
         self._news = asyncio.Event()
@@ -73,14 +76,15 @@ class Audience:
         self._ended = False
         self._forget()
 
-    def join(self) -> Listener:
+    def join(self, peer: str) -> Listener:
         """Raises: Problem."""
         if self._ended:
             raise Problem(503, "stopping", "this process is ending")
-        if len(self._listeners) >= STREAMS_MAX:
-            message = f"{STREAMS_MAX} pages are open here already: close one, or open that of another node"
+        of_peer = sum(listener.peer == peer for listener in self._listeners)
+        if len(self._listeners) >= STREAMS_MAX or of_peer >= PEER_STREAMS_MAX:
+            message = f"{len(self._listeners)} pages are open here already: close one, or open that of another node"
             raise Problem(503, "too_many_streams", message, headers={"retry-after": str(LATER_S)})
-        listener = Listener()
+        listener = Listener(peer)
         self._listeners.add(listener)
         if self._moment:
             listener.offer(self._moment, self._layout)

@@ -27,13 +27,14 @@ class Call:
         self._path = scope["path_params"]
         self._operation = operation
         self._receive = receive
-        self._headers = scope["headers"]
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.peer = str((scope.get("client") or ("",))[0])  # the address that the request came from
         self._held = 0
 
     def header(self, name: str) -> str | None:
         """Raises: Problem if it is there twice."""
         wanted = name.lower().encode()
-        found = [value for key, value in self._headers if key == wanted]
+        found = [value for key, value in self.headers if key == wanted]
         if len(found) > 1:
             raise malformed(f"the header {name} is there {len(found)} times: give it once")
         return found[0].decode("latin-1") if found else None

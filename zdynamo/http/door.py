@@ -17,16 +17,25 @@ JSON_BYTES_EXTRA = 2**20  # JSON may take more bytes than the value in it: twice
 class Door:
     """For one event loop."""
 
-    def __init__(self, client: LoopClient, served_by: str, node: str = "", spans: "RequestSpans | None" = None) -> None:
+    def __init__(
+        self,
+        client: LoopClient,
+        served_by: str,
+        node: str = "",
+        spans: "RequestSpans | None" = None,
+        names: frozenset[str] | None = None,
+    ) -> None:
         """`served_by`: the public address that answers name; `node`: that of the node this process belongs to.
 
-        `spans`: opens one for each request for data, if requests are traced.
+        `spans`: opens one for each request for data, if requests are traced. `names`: those that requests may be sent
+        to, beside numbers and localhost; None: any.
         """
         self.client = client
         self.served_by = served_by
         self.node = node
         self.audience = Audience(client, node)
         self.spans = spans
+        self.names = names
         self._bytes_held = 0
 
     @property

@@ -10,6 +10,7 @@ from zdynamo.client.outcomes import answer_of
 from zdynamo.client.requests import make_explain
 from zdynamo.figures.explanations import Explanation, explanation, names_of
 from zdynamo.http.audience import Audience, Listener
+from zdynamo.http.browsers import check_origin
 from zdynamo.http.call import Call
 from zdynamo.http.describe import TIMEOUT, Answer, Operation, Query
 from zdynamo.http.problems import JSON
@@ -23,18 +24,20 @@ HELLO = b"retry: 1000\n\n"  # milliseconds until a browser connects again
 
 
 async def events(call: Call) -> Response:
+    """Raises: Problem."""
+    check_origin(call.headers)
     if call.method == "HEAD":
         return Response(None, 200, HEADERS, EVENTS)
-    return Stream(call.door.audience, call.query.get("limit", EVENTS_MAX))
+    return Stream(call.door.audience, call.peer, call.query.get("limit", EVENTS_MAX))
 
 
 class Stream(StreamingResponse):
     """To one listener, who leaves however the response ends."""
 
-    def __init__(self, audience: Audience, limit: int) -> None:
+    def __init__(self, audience: Audience, peer: str, limit: int) -> None:
         """Raises: Problem."""
         self._audience = audience
-        self._listener = audience.join()
+        self._listener = audience.join(peer)
         super().__init__(_lines(self._listener, limit), 200, HEADERS, EVENTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from zdynamo.errors import ZdynamoError
+from zdynamo.http.browsers import check_host, check_origin
 from zdynamo.http.call import Call
 from zdynamo.http.describe import Operation
 from zdynamo.http.door import Door
@@ -91,13 +92,15 @@ class ResourceRoute(BaseRoute):
 
     def _operation(self, scope: Scope) -> Operation:
         """Raises: Problem."""
+        if self._door.names is not None:
+            check_host(scope["headers"], self._door.names)
         method = scope["method"]
         operation = self._operations.get(method)
         if operation is None:
             allowed = ", ".join(self._operations)
             raise Problem(405, "method", f"{method} is not for this path: use {allowed}", headers={"allow": allowed})
         if method not in READING:
-            _check_origin(scope)
+            check_origin(scope["headers"])
         return operation
 
     def _unexpected(self) -> Response:
@@ -107,18 +110,6 @@ class ResourceRoute(BaseRoute):
             self._said_at = now
             traceback.print_exc(file=sys.stderr)
         return Problem(500, "unexpected", "unexpected failure: its traceback is in the log").response()
-
-
-def _check_origin(scope: Scope) -> None:
-    """A page of another site that is open in a user's browser must not write here. Raises: Problem."""
-    origin = host = b""
-    for name, value in scope["headers"]:
-        if name == b"origin":
-            origin = value
-        elif name == b"host":
-            host = value
-    if origin and origin.partition(b"://")[2] != host:
-        raise Problem(403, "cross_origin", "writes from pages of other sites are not taken")
 
 
 def unknown_path(scope: Scope) -> Problem:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import logging
 import os
 import random
@@ -73,7 +74,9 @@ async def _serve(serving: Serving) -> None:
     export = open_export(serving.tracing, instance=f"{serving.served_by}/http", say=_say_lost)
     provider = export.provider if export else None
     client = LoopClient(*serving.members, tracing=provider or False)
-    door = Door(client, serving.served_by, serving.node, _spans(serving, provider) if provider else None)
+    listening = socket.socket(fileno=serving.listen)
+    spans = _spans(serving, provider) if provider else None
+    door = Door(client, serving.served_by, serving.node, spans, names_of(serving, listening))
     server = Server(settings_of(application(door)), door)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,7 +85,7 @@ async def _serve(serving: Serving) -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     try:
-        await attend(server, socket.socket(fileno=serving.listen), client)
+        await attend(server, listening, client)
     finally:
         if export:
             export.close()
@@ -113,6 +116,13 @@ def settings_of(app: ASGIApp) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FINISH_S,
     )
+
+
+def names_of(serving: Serving, listening: socket.socket) -> frozenset[str] | None:
+    """Only this machine reaches a loopback address, and by known names; any other may have whatever names."""
+    if not ipaddress.ip_address(listening.getsockname()[0]).is_loopback:
+        return None
+    return frozenset(name.lower() for name in (*serving.names, serving.served_by.rpartition(":")[0]))
 
 
 def _spans(serving: Serving, provider: "TracerProvider") -> "RequestSpans":

@@ -15,6 +15,7 @@ class Serving(Struct, frozen=True):
     members: tuple[str, ...]  # public addresses to begin with
     served_by: str  # what answers name
     node: str = ""  # the public address of the node that this process belongs to
+    names: tuple[str, ...] = ()  # by which this process is reached, beside the host in `served_by`
     tracing: TracingSettings = field(default_factory=TracingSettings)
 
 

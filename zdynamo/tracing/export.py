@@ -23,6 +23,7 @@ SAID_EVERY_S = 60.0  # that spans cannot be exported
 FLUSH_S = 0.3  # that the last spans have to leave when the process is to end
 GIVE_UP_S = 0.2  # after that, for an export that waits to be tried again
 PATH = "/v1/traces"
+LOGGER = logging.getLogger("opentelemetry")
 
 
 class Export:
@@ -36,9 +37,8 @@ class Export:
         """
         own = {"service.name": "zdynamo", "service.instance.id": instance, "service.version": __version__}
         self._listener = _Listener(say)
-        logger = logging.getLogger("opentelemetry")
-        logger.addHandler(self._listener)
-        logger.propagate = False
+        LOGGER.addHandler(self._listener)
+        LOGGER.propagate = False
         self._exporter = _exporter(settings)
         self.provider = TracerProvider(
             sampler=ALWAYS_ON,
@@ -49,13 +49,14 @@ class Export:
 
     def close(self) -> None:
         """Export what is left, if that can be done at once."""
-        self._listener.mute()
+        self._listener.muted = True
         ending = threading.Thread(target=self.provider.shutdown, name="spans", daemon=True)
         ending.start()
         ending.join(FLUSH_S)
         if ending.is_alive():
             self._exporter.shutdown()
             ending.join(GIVE_UP_S)
+        LOGGER.removeHandler(self._listener)
 
 
 class _Listener(logging.Handler):
@@ -65,13 +66,11 @@ class _Listener(logging.Handler):
         super().__init__(logging.WARNING)
         self._say = say
         self._due_s = 0.0
-
-    def mute(self) -> None:
-        self._due_s = float("inf")
+        self.muted = False
 
     def emit(self, record: logging.LogRecord) -> None:
         now = time.monotonic()
-        if now >= self._due_s:
+        if now >= self._due_s and not self.muted:
             self._due_s = now + SAID_EVERY_S
             self._say(record.getMessage())
 
