@@ -53,6 +53,11 @@ def put(page: Page, key: str, value: str, kind: str = "text") -> None:
     page.get_by_role("button", name="Put", exact=True).click()
 
 
+def delete(page: Page, key: str) -> None:
+    ask(page, "Delete", key)
+    page.get_by_role("button", name=f"Delete {key}?", exact=True).click()
+
+
 def leave_siblings(cluster: InProcessCluster, key: str, *values: object) -> None:
     with cluster.client() as client:
         context = client.put(key, "old")
@@ -82,6 +87,58 @@ def test_a_value_that_was_written_meanwhile_is_not_overwritten_unseen(page: Page
     put(page, "meanwhile", "mine too")
 
     expect(page.get_by_role("article")).to_have_count(2)
+
+
+def test_a_value_that_was_written_meanwhile_is_not_deleted_unseen_and_is_shown(
+    page: Page, cluster: InProcessCluster
+) -> None:
+    put(page, "late", "mine")
+    expect(page.locator("article pre")).to_have_text("mine")
+    with cluster.client() as client:
+        client.put("late", "another's")
+
+        delete(page, "late")
+
+        expect(page.locator("#answer .note")).to_have_text(
+            "Deleted what was shown; what was written meanwhile is still there."
+        )
+        expect(page.locator("article pre")).to_have_text("another's")
+        assert client.get("late").value == "another's"
+
+
+def test_nothing_is_deleted_before_the_second_press_and_it_may_come_from_the_keyboard(
+    page: Page, cluster: InProcessCluster
+) -> None:
+    button = page.locator("[data-do=delete]")
+    put(page, "sure", "x")
+    expect(page.locator("article pre")).to_have_text("x")
+
+    button.focus()
+    button.press("Enter")
+    expect(button).to_have_text("Delete sure?")
+    expect(page.get_by_role("status").filter(has_text="Press Delete again to delete sure.")).to_be_visible()
+    with cluster.client() as client:
+        assert client.get("sure").value == "x"
+    button.press("Enter")
+
+    expect(page.get_by_text("Deleted.", exact=True)).to_be_visible()
+    expect(button).to_have_text("Delete")
+    expect(button).to_be_focused()
+
+
+def test_a_delete_that_is_not_pressed_again_is_forgotten(browser: Browser, place: Place) -> None:
+    with opened(browser, place.url, clock=True) as made:
+        button = made.page.locator("[data-do=delete]")
+        ask(made.page, "Delete", "first")
+        expect(button).to_have_text("Delete first?")
+        made.page.get_by_label("Key", exact=True).fill("second")
+        expect(button).to_have_text("Delete")
+
+        button.click()
+        expect(button).to_have_text("Delete second?")
+        made.page.clock.run_for(5_000)
+
+        expect(button).to_have_text("Delete")
 
 
 def test_siblings_are_side_by_side_and_one_of_them_settles_it(page: Page, cluster: InProcessCluster) -> None:
@@ -146,7 +203,7 @@ def test_a_deleted_key_is_gone_and_says_why(page: Page) -> None:
     put(page, "gone", "x")
     expect(page.locator("article pre")).to_have_text("x")
 
-    ask(page, "Delete", "gone")
+    delete(page, "gone")
     expect(page.get_by_text("Deleted.", exact=True)).to_be_visible()
     ask(page, "Get", "gone")
 

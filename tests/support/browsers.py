@@ -16,7 +16,7 @@ NOT_LOADED = "Failed to load resource"  # an answer of 4xx or 5xx, which is what
 class Opened:
     """A page that has been opened; `problems`: what its scripts or the browser complained about."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: Page, url: str, clock: bool = False) -> None:
         self.page = page
         self.problems: list[str] = []
         self.requested: set[str] = set()
@@ -24,6 +24,8 @@ class Opened:
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("request", self._request)
+        if clock:
+            page.clock.install()
         page.goto(url)
 
     def _console(self, message: ConsoleMessage) -> None:
@@ -54,11 +56,17 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    browser: Browser, url: str, *, width: int = 1280, scheme: str = "light", events: str | None = None
+    browser: Browser,
+    url: str,
+    *,
+    width: int = 1280,
+    scheme: str = "light",
+    events: str | None = None,
+    clock: bool = False,
 ) -> Iterator[Opened]:
-    """`events`: what the page is told in the place of what the cluster says."""
+    """`events`: what the page is told in the place of what the cluster says; `clock`: the test may turn it."""
     with browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme) as context:  # type: ignore[arg-type]
         page = context.new_page()
         if events is not None:
             page.route("**/v1/events", lambda route: route.fulfill(content_type="text/event-stream", body=events))
-        yield Opened(page, url)
+        yield Opened(page, url, clock)

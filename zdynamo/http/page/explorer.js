@@ -9,10 +9,14 @@ const CONTEXT = "zdynamo-context";
 const DATA = "application/msgpack";
 const SHOWN_MAX = 20_000;  // characters of a value; more are not shown
 const LISTED = 50;         // keys at a time
+const KEY_MAX = 40;        // characters of a key in a button or a heading
+const SURE_MS = 5_000;     // in which a second tap on Delete deletes
+const ABSENT = 404, SIBLINGS = 300;
 
 export class Explorer {
-  #form; #put; #answer; #explained; #choose;
+  #form; #put; #answer; #explained; #choose; #delete;
   #seen = null;  // {bucket, key, context}: what the last answer showed, which a put may replace
+  #sure = 0;     // the timer of a Delete that waits for its second tap; 0: none does
 
   /** `choose`: told the partition of a key that is explained. */
   constructor(section, choose) {
@@ -21,22 +25,31 @@ export class Explorer {
     [this.#answer, this.#explained] = ["answer", "explained"].map(byId);
     section.addEventListener("click", event => {
       const what = event.target.dataset?.do;
-      if (what) this.#try(() => this[what]());
+      if (what && event.detail < 2) this.#try(() => this[what]());  // a double click is one tap
     });
+    this.#delete = section.querySelector("[data-do=delete]");
+    this.#delete.addEventListener("keydown", event => event.repeat && event.preventDefault());  // a key held down is one tap
     this.#form.addEventListener("submit", event => { event.preventDefault(); this.#try(() => this.get()); });
     this.#put.addEventListener("submit", event => { event.preventDefault(); this.#try(() => this.put()); });
-    for (const name of ["bucket", "key"]) this.#form.elements[name].addEventListener("input", () => this.#showReplace());
+    for (const name of ["bucket", "key"]) this.#form.elements[name].addEventListener("input", () => this.#changed());
     this.#showReplace();
   }
 
-  async get(tries = 3) {
-    const { bucket, key } = this.#asked(), path = pathOf("keys", bucket, key);
-    const answer = await ask("GET", path, { accept: "application/json" });
+  async get() {
+    const place = this.#asked(), answer = await this.#show(place);
+    if (answer.status !== ABSENT) return;
+    const words = answer.headers.has(CONTEXT) ? "Deleted: there is a tombstone under this key." : "There is no value under this key.";
+    this.#answer.replaceChildren(make("p.calm", {}, words));
+  }
+
+  /** What is under a key, and the answer that told it; nothing where there is nothing. */
+  async #show({ bucket, key }, tries = 3) {
+    const path = pathOf("keys", bucket, key), answer = await ask("GET", path, { accept: "application/json" });
     this.#saw(answer, bucket, key);
-    if (answer.status === 300) await this.#siblings(answer, path, tries);
-    else if (answer.ok) this.#answer.replaceChildren(card("Value", await this.#shown(answer, bucket, key)));
-    else if (answer.status === 404) this.#answer.replaceChildren(make("p.calm", {}, answer.headers.has(CONTEXT) ? "Deleted: there is a tombstone under this key." : "There is no value under this key."));
-    else this.#fail(errorOf(answer));
+    if (answer.status === SIBLINGS) return this.#siblings(answer, { bucket, key }, tries);
+    if (answer.ok) this.#answer.replaceChildren(card("Value", await this.#shown(answer, bucket, key)));
+    else if (answer.status !== ABSENT) this.#fail(errorOf(answer));
+    return answer;
   }
 
   async put() {
@@ -46,12 +59,34 @@ export class Explorer {
     await this.#write(bucket, key, headers, value.value);
   }
 
+  /** At the second tap; a value that was written meanwhile stays, so it says what is there then. */
   async delete() {
-    const { bucket, key } = this.#asked();
-    const answer = await ask("DELETE", pathOf("keys", bucket, key), this.#knows(bucket, key) ? { [CONTEXT]: this.#seen.context } : {});
-    this.#saw(answer, bucket, key);
-    if (answer.ok) this.#answer.replaceChildren(make("p.calm", {}, "Deleted."));
-    else this.#fail(errorOf(answer));
+    const { bucket, key } = this.#asked(), path = pathOf("keys", bucket, key);
+    if (!this.#sure) return this.#askWhetherSure(key);
+    this.#unsure();
+    const knows = this.#knows(bucket, key), answer = await ask("DELETE", path, knows ? { [CONTEXT]: this.#seen.context } : {});
+    if (!answer.ok) {
+      say(byId("request"), answer.line);
+      return this.#fail(errorOf(answer));
+    }
+    const { status, ok } = await this.#show({ bucket, key });
+    if (status === ABSENT) this.#answer.replaceChildren(make("p.calm", {}, "Deleted."));
+    else if (ok || status === SIBLINGS) {
+      this.#answer.prepend(make("p.note", {}, `Deleted what was ${knows ? "shown" : "there"}; what was written meanwhile is still there.`));
+    }
+    say(byId("request"), answer.line);
+  }
+
+  #askWhetherSure(key) {
+    this.#sure = setTimeout(() => this.#unsure(), SURE_MS);
+    say(this.#delete, `Delete ${brief(key)}?`);
+    say(byId("request"), `Press Delete again to delete ${brief(key)}.`);
+  }
+
+  #unsure() {
+    clearTimeout(this.#sure);
+    this.#sure = 0;
+    say(this.#delete, "Delete");
   }
 
   async explain() {
@@ -88,10 +123,10 @@ export class Explorer {
   }
 
   /** In JSON they have their times, in multipart the bytes that are stored: what is shown is what can be kept. */
-  async #siblings(listed, path, tries) {
-    const raw = await ask("GET", path, { accept: "multipart/mixed" }), context = listed.headers.get(CONTEXT);
+  async #siblings(listed, place, tries) {
+    const path = pathOf("keys", place.bucket, place.key), raw = await ask("GET", path, { accept: "multipart/mixed" }), context = listed.headers.get(CONTEXT);
     if (raw.status !== 300 || raw.headers.get(CONTEXT) !== context) {  // somebody has written in between
-      if (tries > 1) return this.get(tries - 1);
+      if (tries > 1) return this.#show(place, tries - 1);
       throw new NotAsked("The siblings are others each time: get the key again.");
     }
     const parts = partsOf(raw), { siblings } = jsonOf(listed);
@@ -102,6 +137,7 @@ export class Explorer {
     this.#answer.replaceChildren(
       make("p.note", {}, `${plural(siblings.length, "sibling")}: concurrent writes, of which none has seen the other. Keep one, or put what settles it.`),
       make("div.siblings", {}, ...cards));
+    return listed;
   }
 
   /** In the place of all that are shown. */
@@ -146,6 +182,11 @@ export class Explorer {
     return this.#seen !== null && this.#seen.bucket === bucket && this.#seen.key === key;
   }
 
+  #changed() {
+    this.#unsure();
+    this.#showReplace();
+  }
+
   #showReplace() {
     const { bucket, key } = this.#asked(), knows = this.#knows(bucket, key);
     this.#put.elements.replace.disabled = !knows;
@@ -181,6 +222,8 @@ function indented(text) {
     return text;
   }
 }
+
+const brief = key => key.length > KEY_MAX ? `${key.slice(0, KEY_MAX)}…` : key;
 
 const dataShown = value => ({ type: DATA, about: "as JSON", text: JSON.stringify(value, null, 2) });
 
