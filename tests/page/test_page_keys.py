@@ -1,9 +1,10 @@
 """The key explorer, in a browser."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from support.browsers import WITHIN_MS, chromium, opened
 from support.served import Place, served
 
@@ -155,6 +156,79 @@ def test_siblings_are_side_by_side_and_one_of_them_settles_it(page: Page, cluste
     expect(page.get_by_role("article")).to_have_count(1)
     with cluster.client() as client:
         assert client.get("siblings").value == "bread"
+
+
+def hold(page: Page, key: str, accept: str) -> list[Route]:
+    """Requests for the value of a key in this form, which go on when the test says so."""
+    held: list[Route] = []
+
+    def met(route: Route) -> None:
+        if route.request.headers.get("accept") == accept:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(f"**/keys/{key}", met)
+    return held
+
+
+def let_go(page: Page, held: Route) -> None:
+    """Until the page has done what it does about the answer."""
+    with page.expect_event("requestfinished", lambda request: request == held.request):
+        held.continue_()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def test_an_answer_that_comes_after_that_to_a_later_request_is_dropped(page: Page, cluster: InProcessCluster) -> None:
+    with cluster.client() as client:
+        client.put_many({"slow": "of slow", "quick": "of quick"})
+    held = hold(page, "slow", "application/json")
+
+    with page.expect_request("**/keys/slow"):
+        ask(page, "Get", "slow")
+    ask(page, "Get", "quick")
+    expect(page.locator("article h3")).to_have_text("Value of quick")
+    let_go(page, held[0])
+
+    expect(page.locator("article h3")).to_have_text("Value of quick")
+    expect(page.locator("article pre")).to_have_text("of quick")
+    expect(page.get_by_label("Replace exactly what is shown")).to_be_enabled()
+
+
+def test_a_sibling_is_kept_under_its_own_key_while_those_of_another_are_on_their_way(
+    page: Page, cluster: InProcessCluster
+) -> None:
+    leave_siblings(cluster, "shown", "milk", "bread")
+    leave_siblings(cluster, "asked", "ham", "eggs")
+    ask(page, "Get", "shown")
+    bread = page.get_by_role("article").filter(has_text="bread")
+    expect(bread.get_by_role("heading")).to_have_text(re.compile("Sibling [12] of shown"))
+    held = hold(page, "asked", "multipart/mixed")
+
+    with page.expect_request(lambda request: request.headers.get("accept") == "multipart/mixed"):
+        ask(page, "Get", "asked")
+    bread.get_by_role("button", name="Keep this one").click()
+    expect(page.get_by_role("article")).to_have_count(1)
+    let_go(page, held[0])
+
+    expect(page.locator("article h3")).to_have_text("Value of shown")
+    expect(page.locator("article pre")).to_have_text("bread")
+    with cluster.client() as client:
+        assert client.get("shown").value == "bread"
+        assert sorted(client.get("asked").siblings) == ["eggs", "ham"]
+
+
+def test_another_key_of_the_list_is_not_deleted_by_the_second_press(page: Page, cluster: InProcessCluster) -> None:
+    with cluster.client() as client:
+        client.put_many({"pair-1": "x", "pair-2": "x"})
+    ask(page, "List keys", "pair-")
+    other = page.get_by_role("button", name="pair-2")
+    expect(other).to_be_visible()
+    ask(page, "Delete", "pair-1")
+
+    other.click()
+
+    expect(page.get_by_role("button", name="Delete", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("value", [{"rows": [1, 2.5, None, b"\0\xff"]}, b"\r\n--x\0\xff", "žluťoučký\r\n\r\nkůň", ""])
