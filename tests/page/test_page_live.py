@@ -4,8 +4,10 @@ import json
 import os
 import re
 import signal
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from support.served import Place, served
 from zdynamo.cli.cluster import free_ports
 from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.fixtures.shape import Shape
+from zdynamo.http.audience import LATER_S, STREAMS_MAX
 
 HTTP = "--http=process"
 KILL_SHOWN_MS = 3_000
@@ -134,6 +137,41 @@ def is_served(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+@contextmanager
+def streams_used_up(place: Place) -> Iterator[str]:
+    """Until one more was refused; with the words of the refusal."""
+    with ExitStack() as streams:
+        for _ in range(STREAMS_MAX + 1):
+            try:
+                streams.enter_context(urllib.request.urlopen(f"{place.url}/v1/events"))
+            except urllib.error.HTTPError as refused:
+                with refused:
+                    yield json.load(refused)["error"]["message"]
+                return
+        pytest.fail("never refused")
+
+
+def test_a_page_too_many_says_why_and_comes_again_when_it_was_told_to(browser: Browser, place: Place) -> None:
+    with opened(browser, "about:blank", clock=True) as made:
+        page = made.page
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url.partition("/v1/")[2]))
+
+        with streams_used_up(place) as said:
+            page.goto(place.url)
+            expect(
+                page.get_by_role("alert").filter(has_text=f"{said}. Trying again in {LATER_S} s ...")
+            ).to_be_visible()
+            expect(page.locator("#connection")).to_have_text("refused")
+            page.clock.pause_at(page.evaluate("Date.now() / 1000") + 1)
+            page.clock.run_for((LATER_S - 3) * 1_000)
+            assert list(filter(None, asked)) == ["events", "events?limit=1"]
+
+        page.clock.resume()
+        expect(page.locator("#connection")).to_have_text("live")
+        expect(page.locator("#banner")).to_be_hidden()
 
 
 def test_fewer_owners_alive_than_a_quorum_needs_are_told_apart_from_one_that_is_missing(

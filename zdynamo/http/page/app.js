@@ -30,7 +30,7 @@ listen({
     charts.show(moment.nodes);
   },
   silent: ({ error }) => warn(`The node behind this page does not answer: ${error}`, "no answer"),
-  connection: problem => warn(problem, "connection lost"),
+  connection: warn,
 });
 
 function warn(problem, short) {
