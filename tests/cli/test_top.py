@@ -80,7 +80,7 @@ def test_scripts_get_the_same_as_one_document() -> None:
     a, b = shown["nodes"]
     assert a["requests_per_s"] == {"get": 0.0, "put": 5.0, "delete": 0.0, "list": 0.0}
     assert a["failed_per_s"] == 1.0
-    assert a["hints"] == [{"target": "c", "count": 12_345, "bytes": 2**20}]
+    assert a["hints"] == [{"target": "c", "count": 12_345, "bytes": 2**20, "held_ms": 90_000}]
     assert a["store"] == {"keys": 7, "disk_bytes": 4096, "free_bytes": -1}
     assert (b["reachable"], b["error"]) == (False, "no answer")
 

@@ -12,7 +12,7 @@ def test_a_node_has_a_load_as_soon_as_there_are_two_looks_at_it() -> None:
     before = moment(description("a", uptime_ms=1_000), "silent", "down", down="c")
     after = moment(
         description("a", uptime_ms=2_000, puts_us=(700,) * 40, busy_us=250_000, pulls__records=3),
-        description("b", uptime_ms=2_000, held=(HintsHeld("c", 5, 100, 900),), compare__known=2, gets=7),
+        description("b", uptime_ms=2_000, held=(HintsHeld("c", 5, 100, 900),), compare__known=2, trees__built=7),
         "down",
         down="c",
     )

@@ -226,6 +226,33 @@ def test_names_from_the_cluster_are_text_wherever_they_are_shown(browser: Browse
         assert page.evaluate("window.hacked") is None
 
 
+def test_the_name_of_a_node_leads_to_its_own_page_where_it_has_one(browser: Browser, place: Place) -> None:
+    events = told(
+        node("tcp", "alive", http="10.0.0.1:7403"),
+        node("six", "alive", http="[::1]:7403"),
+        node("inproc", "alive", http="inproc://six-http"),
+        node("script", "alive", http="javascript:alert(1)"),
+        node("none", "down"),
+    )
+    with opened(browser, place.url, events=events) as made:
+        links = made.page.get_by_role("table", name="Nodes").get_by_role("link")
+        expect(links).to_have_text(["tcp", "six"])
+
+        assert [link.get_attribute("href") for link in links.all()] == ["http://10.0.0.1:7403/", "http://[::1]:7403/"]
+
+
+@pytest.mark.parametrize(("width", "seen"), [(PHONE, False), (1310, True)])
+def test_how_much_a_node_owns_is_shown_where_there_is_room(
+    browser: Browser, place: Place, width: int, seen: bool
+) -> None:
+    with opened(browser, place.url, width=width, events=told(node("a", "alive"))) as made:
+        owns = made.page.locator("[data-node=a] [data-title=Owns]")
+        expect(owns).to_have_text("4")
+
+        assert owns.is_visible() is seen
+        assert width_of(made.page) <= width
+
+
 @pytest.mark.parametrize("name", ["a", LONG])
 def test_a_phone_never_scrolls_sideways(browser: Browser, place: Place, name: str) -> None:
     hints = [{"target": name, "count": 10**9, "bytes": 10**15, "held_ms": 10**12}]

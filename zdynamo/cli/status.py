@@ -10,6 +10,7 @@ from zdynamo.cli.moments import look
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
 from zdynamo.cli.output import note, show_json, show_table
 from zdynamo.cli.tables import short_bytes, short_count, short_latency, short_span
+from zdynamo.figures.documents import hints_document, store_document
 from zdynamo.figures.loads import Latency, Load, load_document, load_of
 from zdynamo.figures.moments import Moment, notices
 
@@ -72,21 +73,18 @@ def document(member: "MemberView", answer: "NodeDescription | str") -> dict[str,
         "durability": answer.durability,
         "uptime_ms": answer.uptime_ms,
         "notices": answer.notices,
-        "hints": [
-            {"target": held.target, "count": held.count, "bytes": held.bytes, "held_ms": held.held_ms}
-            for held in answer.hints
-        ],
+        "hints": hints_document(answer),
         "counters": answer.counters,
         **(_figures(answer, answer.figures) if answer.figures is not None else {}),
     }
 
 
 def _figures(answer: "NodeDescription", figures: "Figures") -> dict[str, Any]:
-    digests, store = figures.digests, figures.store
+    digests = figures.digests
     return {
         "requests": {of.kind: of.outcomes for of in figures.requests},
         "latency_ms": load_document(load_of(None, answer))["latency_ms"],
-        "store": {"keys": store.keys, "disk_bytes": store.disk_bytes, "free_bytes": store.free_bytes},
+        "store": store_document(figures.store),
         "digests": {
             "table": f"{digests.table:016x}",
             "layout": f"{digests.layout:016x}",

@@ -1,4 +1,4 @@
-"""The cluster between two moments as one document: what `zdynamo top --json` prints, and what the page is told."""
+"""The cluster between two moments as one document: what `zdynamo top --json` prints."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +6,7 @@ from zdynamo.figures.loads import Load, agreement, load_document, load_of
 from zdynamo.figures.moments import Moment
 
 if TYPE_CHECKING:
-    from zdynamo.messages import MemberView
+    from zdynamo.messages import MemberView, NodeDescription, StoreSizes
 
 
 def cluster_document(before: Moment | None, after: Moment) -> dict[str, Any]:
@@ -27,10 +27,9 @@ def node_document(member: "MemberView", before: Moment | None, after: Moment) ->
     if isinstance(answer, str):
         return {**named, "reachable": False, "error": answer}
     figures: dict[str, Any] = load_document(load_between(member, before, after) or load_of(None, answer))
-    figures["hints"] = [{"target": each.target, "count": each.count, "bytes": each.bytes} for each in answer.hints]
+    figures["hints"] = hints_document(answer)
     if answer.figures is not None:
-        store = answer.figures.store
-        figures["store"] = {"keys": store.keys, "disk_bytes": store.disk_bytes, "free_bytes": store.free_bytes}
+        figures["store"] = store_document(answer.figures.store)
     return {**named, "reachable": True, "uptime_ms": answer.uptime_ms, **figures, "notices": answer.notices}
 
 
@@ -40,3 +39,15 @@ def load_between(member: "MemberView", before: Moment | None, after: Moment) -> 
     if isinstance(answer, str):
         return None
     return load_of(before.told.get(member.record.id) if before else None, answer)
+
+
+def hints_document(answer: "NodeDescription") -> list[dict[str, Any]]:
+    """What a node holds for others; `held_ms` is -1 where it does not tell."""
+    return [
+        {"target": held.target, "count": held.count, "bytes": held.bytes, "held_ms": held.held_ms}
+        for held in answer.hints
+    ]
+
+
+def store_document(store: "StoreSizes") -> dict[str, int]:
+    return {"keys": store.keys, "disk_bytes": store.disk_bytes, "free_bytes": store.free_bytes}

@@ -3,22 +3,14 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from zdynamo.figures.documents import hints_document, store_document
 from zdynamo.figures.loads import Load, agreement, latency_document, latency_together, load_document, load_of
 from zdynamo.figures.moments import Moment
 
 if TYPE_CHECKING:
     from zdynamo.messages import MemberView, NodeDescription, Topology
 
-SHOWN = (  # counters that say how things are
-    "requests.unanswered",
-    "partitions.unsettled",
-    "compare.known",
-    "compare.known_ms",
-    "compare.alike_ms",
-    "tombstones.waiting",
-    "trees.built",
-    "trees.owned",
-)
+SHOWN = ("partitions.unsettled", "compare.known", "compare.known_ms")  # counters that say how things are
 
 
 def layout_document(topology: "Topology") -> dict[str, Any]:
@@ -109,18 +101,12 @@ def _node(member: "MemberView", after: Moment, loads: dict[str, Load], owns: int
     if isinstance(answer, str):
         return {**named, "error": answer}
     load = loads.get(record.id)
-    store = answer.figures.store if answer.figures else None
     return {
         **named,
         "uptime_ms": answer.uptime_ms,
         "load": {**load_document(load), "brought_per_s": load.brought} if load else None,
-        "hints": [
-            {"target": held.target, "count": held.count, "bytes": held.bytes, "held_ms": held.held_ms}
-            for held in answer.hints
-        ],
-        "store": {"keys": store.keys, "disk_bytes": store.disk_bytes, "free_bytes": store.free_bytes}
-        if store
-        else None,
+        "hints": hints_document(answer),
+        "store": store_document(answer.figures.store) if answer.figures else None,
         "counters": {name: answer.counters[name] for name in SHOWN if name in answer.counters},
         "notices": answer.notices,
     }

@@ -30,11 +30,12 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A table that people read as cards on a phone; `cells` are texts or elements. */
+/** A table that people read as cards on a phone, without columns that are `minor`; `cells` are texts or elements. */
 export function table(label, columns, rows) {
-  const heads = columns.map(({ title, number }) => make(number ? "th.number" : "th", { role: "columnheader", scope: "col" }, title));
+  const kind = ({ number, minor }) => `${number ? ".number" : ""}${minor ? ".minor" : ""}`;
+  const heads = columns.map(column => make(`th${kind(column)}`, { role: "columnheader", scope: "col" }, column.title));
   const lines = rows.map(row => make("tr", { role: "row" }, ...row.map((cell, at) =>
-    make(columns[at].number ? "td.number" : "td", { role: "cell", "data-title": columns[at].title }, cell))));
+    make(`td${kind(columns[at])}`, { role: "cell", "data-title": columns[at].title }, cell))));
   return make("table", { role: "table", "aria-label": label },
     make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)),
     make("tbody", { role: "rowgroup" }, ...lines));

@@ -25,7 +25,7 @@ function slim(load, hints) {
   const values = { held: hints ? hints.reduce((sum, hint) => sum + hint.count, 0) : null };
   if (!load) return values;
   const { requests_per_s: requests, latency_ms: latency, brought_per_s: brought } = load;
-  for (const kind of ["put", "get", "delete", "list"]) values[kind] = requests[kind] ?? null;
+  for (const kind of ["put", "get", "delete"]) values[kind] = requests[kind] ?? null;
   values.failed = load.failed_per_s;
   for (const kind of ["put", "get"]) {
     values[`${kind}50`] = latency[kind]?.p50 ?? null;

@@ -4,10 +4,14 @@ import { make, say, table } from "./dom.js";
 import { bytes, count, ms, plural, span, stateOf } from "./words.js";
 
 const COLUMNS = [
-  { title: "Node" }, { title: "State" }, { title: "Busy" }, { title: "Puts/s", number: true }, { title: "Gets/s", number: true },
-  { title: "Put p99", number: true }, { title: "Get p99", number: true }, { title: "Failed/s", number: true }, { title: "Held", number: true },
-  { title: "Keys", number: true }, { title: "Disk", number: true },
+  { title: "Node" }, { title: "State" }, { title: "Busy" },
+  { title: "Puts/s", number: true }, { title: "Gets/s", number: true },
+  { title: "Put p99", number: true }, { title: "Get p99", number: true },
+  { title: "Failed/s", number: true }, { title: "Held", number: true },
+  { title: "Owns", number: true, minor: true }, { title: "Keys", number: true }, { title: "Disk", number: true },
 ];
+
+const HOST_PORT = /^([\w.-]+|\[[\da-f:.]+\]):\d+$/i;
 
 export class Nodes {
   #place; #about; #point; #table = null;
@@ -52,7 +56,8 @@ function row(node, colours) {
   const swatch = make("span.swatch", { "aria-hidden": "true" });
   swatch.style.background = colours.get(node.id);
   const where = [node.zone && `zone ${node.zone}`, node.address].filter(Boolean).join(" · ");
-  const name = make("div.node-name", {}, swatch, make("div", {}, make("b", {}, node.name), make("small.soft", { title: node.id }, where)));
+  const name = make("div.node-name", {}, swatch,
+    make("div", {}, make("b", {}, pageOf(node)), make("small.soft", { title: node.id }, where)));
   const { mark, about, name: look } = stateOf(node), up = node.uptime_ms === undefined ? about : `up ${span(node.uptime_ms)}, phi ${node.phi}`;
   const state = make(`span.state.${look}`, { title: up }, make("span", { "aria-hidden": "true" }, `${mark} `), node.state,
     node.error && node.state !== "down" ? make("small.soft", {}, node.error) : null);
@@ -60,10 +65,15 @@ function row(node, colours) {
   const held = node.hints ? count(node.hints.reduce((sum, hint) => sum + hint.count, 0)) : "–";
   return [
     name, state, load ? meter(load.busy) : "–", count(load?.requests_per_s.put), count(load?.requests_per_s.get),
-    ms(latency.put?.p99), ms(latency.get?.p99), count(load?.failed_per_s), held, count(node.store?.keys),
+    ms(latency.put?.p99), ms(latency.get?.p99), count(load?.failed_per_s), held,
+    count(node.owns), count(node.store?.keys),
     node.store && node.store.free_bytes >= 0 ? bytes(node.store.disk_bytes) : "–",
   ];
 }
+
+/** Its name, which leads to the page of that node, if it has one over TCP. */
+const pageOf = ({ name, http }) =>
+  HOST_PORT.test(http) ? make("a", { href: `http://${http}/`, title: `the page of ${name}` }, name) : name;
 
 function meter(share) {
   const percent = Math.round(share * 100), bar = make("span.bar");
