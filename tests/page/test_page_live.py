@@ -1,5 +1,6 @@
 """The page itself, in a browser: what it shows of a cluster, and of one in which something is wrong."""
 
+import colorsys
 import json
 import os
 import re
@@ -15,13 +16,18 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.browsers import WITHIN_MS, chromium, opened
 from support.local import local
+from support.moments import description
+from support.moments import moment as moment_of
 from support.processes import Nodes, kill, wait_until
 from support.served import Place, served
 
 from zdynamo.cli.cluster import free_ports
+from zdynamo.figures.live import layout_document, moment_document
+from zdynamo.figures.moments import Moment
 from zdynamo.fixtures.cluster import InProcessCluster
 from zdynamo.fixtures.shape import Shape
 from zdynamo.http.audience import LATER_S, STREAMS_MAX
+from zdynamo.messages import HintsHeld
 
 HTTP = "--http=process"
 KILL_SHOWN_MS = 3_000
@@ -73,7 +79,18 @@ def told(*nodes: dict[str, Any], cluster: str = "c") -> str:
         "total": None,
         "nodes": nodes,
     }
-    return f"event: layout\ndata: {json.dumps(layout)}\n\nevent: moment\ndata: {json.dumps(moment)}\n\n"
+    return event("layout", layout) + event("moment", moment)
+
+
+def event(name: str, document: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(document)}\n\n"
+
+
+def looked_at(*looks: Moment) -> str:
+    """A stream: what a process tells of these looks, each a second after the one before."""
+    pairs = zip((None, *looks), looks, strict=False)
+    moments = [moment_document(before, after, 1_000 * at) for at, (before, after) in enumerate(pairs)]
+    return "".join([event("layout", layout_document(looks[0].topology)), *(event("moment", each) for each in moments)])
 
 
 def load(**requests: float) -> dict[str, Any]:
@@ -235,6 +252,99 @@ def test_names_from_the_cluster_are_text_wherever_they_are_shown(browser: Browse
 
         assert page.locator("img[src=x]").count() == 0
         assert page.evaluate("window.hacked") is None
+
+
+def test_transfers_and_repairs_are_those_that_the_nodes_count(browser: Browser, place: Place) -> None:
+    before = moment_of(description("a", uptime_ms=1_000), description("b", uptime_ms=1_000))
+    after = moment_of(
+        description("a", uptime_ms=2_000, partitions__unsettled=3, pulls__records=40),
+        description("b", uptime_ms=2_000, compare__known=1, compare__known_ms=90_000, repairs__sent=2),
+    )
+    with opened(browser, place.url, events=looked_at(before, after)) as made:
+        expect(made.page.locator("#under-way li")).to_have_text(
+            [
+                "transfera gets 3 partitions from the other owners: 40 records/s",
+                "repairb knows of 1 partition that differ from another owner's, the oldest for 1 min 30 s",
+                "repair2 records/s brought by read repair",
+                "repair40 records/s brought by transfer",
+            ]
+        )
+
+
+def test_lines_are_of_all_nodes_or_of_the_one_that_is_chosen(browser: Browser, place: Place) -> None:
+    looks = [
+        moment_of(
+            description("a", uptime_ms=1_000 * at, puts_us=(700,) * 10 * at, held=(HintsHeld("b", 5, 10, 1),)),
+            description("b", uptime_ms=1_000 * at, puts_us=(700,) * 2 * at, missed=3 * at),
+        )
+        for at in (1, 2, 3, 4)
+    ]
+    with opened(browser, place.url, events=looked_at(*looks)) as made:
+        page = made.page
+        requests, latency, held = (
+            page.locator("figure.chart").filter(has_text=title)
+            for title in ("Requests a second", "Latency", "Records held")
+        )
+        expect(requests.locator(".line")).to_have_text(["put 15", "get 0", "delete 0", "failed 3"])
+        line = requests.locator("path.line-0").first
+        expect(line).to_have_attribute("d", re.compile(r"M[\d. ]+L[\d. ]+L[\d. ]+"))
+        expect(latency.locator(".line").first).to_have_text("put p50 0.7 ms")
+        expect(held.locator(".line")).to_have_text("held 5")
+
+        page.get_by_label("of").select_option("b")
+
+        expect(requests.locator(".line")).to_have_text(["put 5", "get 0", "delete 0", "failed 3"])
+        expect(held.locator(".line")).to_have_text("held 0")
+
+
+def test_a_page_out_of_sight_lets_go_of_its_stream_after_half_a_minute_until_it_is_seen(
+    browser: Browser, place: Place
+) -> None:
+    with opened(browser, place.url, clock=True) as made:
+        page = made.page
+        expect(page.locator("#connection")).to_have_text("live")
+        ended: list[str] = []
+        page.on("requestfailed", lambda request: ended.append(request.url))
+        page.clock.pause_at(page.evaluate("Date.now() / 1000") + 1)
+
+        turn(page, hidden=True)
+        page.clock.run_for(29_000)
+        assert ended == []
+        with page.expect_event("requestfailed"):
+            page.clock.run_for(2_000)
+        assert ended == [f"{place.url}/v1/events"]
+
+        with page.expect_request("**/v1/events"):
+            turn(page, hidden=False)
+        expect(page.locator("#connection")).to_have_text("live")
+
+
+def turn(page: Page, *, hidden: bool) -> None:
+    """Out of sight or into it, which a browser without a window never is."""
+    page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')) }",
+        hidden,
+    )
+
+
+def test_nodes_of_a_zone_have_shades_of_one_hue_and_those_of_another_zone_have_another(
+    browser: Browser, place: Place
+) -> None:
+    zones = {"a": "eu", "b": "us", "c": "eu", "d": "us", "e": "eu"}
+    with opened(browser, place.url, events=told(*(node(name, "alive", zone=zones[name]) for name in zones))) as made:
+        page = made.page
+        eu, us = ([colour_of(page, name) for name in zones if zones[name] == zone] for zone in ("eu", "us"))
+
+    assert len({*eu, *us}) == 5
+    hues = [[colorsys.rgb_to_hls(*colour)[0] * 360 for colour in zone] for zone in (eu, us)]
+    assert all(max(zone) - min(zone) < 3 for zone in hues)
+    assert abs(hues[0][0] - hues[1][0]) > 60
+
+
+def colour_of(page: Page, name: str) -> tuple[float, ...]:
+    swatch = page.locator(f"[data-node={name}] .swatch")
+    return tuple(int(part) / 255 for part in re.findall(r"\d+", swatch.evaluate("it => it.style.backgroundColor"))[:3])
 
 
 def test_the_name_of_a_node_leads_to_its_own_page_where_it_has_one(browser: Browser, place: Place) -> None:
