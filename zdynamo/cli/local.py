@@ -80,7 +80,7 @@ def _say_ready(cluster: "LocalCluster", as_json: bool, http: bool) -> None:
         return
     print(f"cluster ready: {' '.join(cluster.addresses)}", flush=True)
     if http:
-        print(f"over HTTP: {' '.join(child.http for child in cluster.children)}", flush=True)
+        print(f"over HTTP, and in a browser: {' '.join(child.http for child in cluster.children)}", flush=True)
     if sys.stdout.isatty():
         print("in another terminal: zdynamo put greeting hello; zdynamo get greeting; Ctrl-C here stops the cluster")
 
