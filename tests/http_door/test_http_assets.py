@@ -14,6 +14,7 @@ TYPES = {
     "svg": "image/svg+xml",
 }
 SCRIPTS = [name for name in page_files() if name.endswith(".js")]
+LINE_MAX = 140
 PARSES = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|ContextualFragment|srcdoc|eval\(|Function\("
 
 
@@ -50,6 +51,13 @@ def test_all_that_the_files_refer_to_is_there() -> None:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_no_script_ever_takes_text_for_markup(name: str) -> None:
     assert not re.search(PARSES, page_files()[name].content.decode())
+
+
+@pytest.mark.parametrize("name", [name for name in page_files() if name.endswith((".js", ".css"))])
+def test_lines_are_not_too_long_to_be_read(name: str) -> None:
+    lines = page_files()[name].content.decode().splitlines()
+
+    assert [line for line in lines if len(line) > LINE_MAX] == []
 
 
 def test_nothing_in_the_files_is_from_elsewhere() -> None:

@@ -10,7 +10,8 @@ const MINUTE_MS = 60_000;
 
 const SHOWN = [
   { title: "Requests a second", format: count, lines: [["put", "put"], ["get", "get"], ["delete", "delete"], ["failed", "failed"]] },
-  { title: "Latency", format: ms, scale: byPowers, lines: [["put50", "put p50"], ["put99", "put p99"], ["get50", "get p50"], ["get99", "get p99"]] },
+  { title: "Latency", format: ms, scale: byPowers, lines: [
+    ["put50", "put p50"], ["put99", "put p99"], ["get50", "get p50"], ["get99", "get p99"]] },
   { title: "Records brought to replicas a second", format: count, lines: [
     ["read_repair", "read repair"], ["anti_entropy", "anti-entropy"], ["transfer", "transfer"], ["handoff", "handoff"]] },
   { title: "Records held for others (hints)", format: count, lines: [["held", "held"]] },
@@ -33,7 +34,8 @@ export class Charts {
     if (names !== this.#names) {
       this.#names = names;
       const chosen = this.#select.value;
-      this.#select.replaceChildren(make("option", { value: "" }, "all nodes"), ...nodes.map(node => make("option", { value: node.id }, node.name)));
+      const options = nodes.map(node => make("option", { value: node.id }, node.name));
+      this.#select.replaceChildren(make("option", { value: "" }, "all nodes"), ...options);
       if (nodes.some(node => node.id === chosen)) this.#select.value = chosen;
     }
     this.#redraw();
@@ -58,10 +60,13 @@ class Chart {
     this.#svg = draw("svg", { height: HEIGHT, role: "img", "aria-label": shown.title });
     this.#values = shown.lines.map(() => make("b"));
     this.#when = make("span.when.soft");
+    const sample = at => draw("svg", { width: 18, height: 8, "aria-hidden": "true" },
+      draw("path", { d: "M0 4H18", class: `line-${at}` }));
     const legend = make("div.lines", {}, ...shown.lines.map(([, name], at) =>
-      make("span.line", {}, draw("svg", { width: 18, height: 8, "aria-hidden": "true" }, draw("path", { d: "M0 4H18", class: `line-${at}` })), `${name} `, this.#values[at])));
+      make("span.line", {}, sample(at), `${name} `, this.#values[at])));
     this.element = make("figure.chart", {}, make("figcaption", {}, make("h3", {}, shown.title), this.#when), this.#svg, legend);
-    this.#svg.addEventListener("pointermove", event => hover((event.clientX - this.#svg.getBoundingClientRect().left - LEFT) / this.#width));
+    this.#svg.addEventListener("pointermove", event =>
+      hover((event.clientX - this.#svg.getBoundingClientRect().left - LEFT) / this.#width));
     this.#svg.addEventListener("pointerleave", () => hover(null));
   }
 
@@ -83,11 +88,12 @@ class Chart {
     parts.push(draw("text", { x: LEFT, y: HEIGHT - 4, class: "axis" }, `−${shown / MINUTE_MS} min`),
       draw("text", { x: LEFT + width, y: HEIGHT - 4, class: "axis end" }, "now"));
     lines.forEach(([key], at) => parts.push(draw("path", { d: path(points, key, x, y), class: `line-${at}` })));
-    const seen = hovered === null || hovered < 0 || !points.length ? points[points.length - 1] : nearest(points, now - (1 - hovered) * shown);
-    if (seen && hovered !== null && hovered >= 0) parts.push(draw("path", { d: `M${x(seen.at)} ${TOP}V${HEIGHT - BOTTOM}`, class: "cross" }));
+    const pointed = hovered !== null && hovered >= 0 && points.length > 0;
+    const seen = pointed ? nearest(points, now - (1 - hovered) * shown) : points[points.length - 1];
+    if (pointed) parts.push(draw("path", { d: `M${x(seen.at)} ${TOP}V${HEIGHT - BOTTOM}`, class: "cross" }));
     this.#svg.replaceChildren(...parts);
     lines.forEach(([key], at) => say(this.#values[at], format(seen?.values[key])));
-    say(this.#when, seen && hovered !== null && hovered >= 0 ? `${Math.round((now - seen.at) / 1000)} s ago` : "");
+    say(this.#when, pointed ? `${Math.round((now - seen.at) / 1000)} s ago` : "");
   }
 }
 

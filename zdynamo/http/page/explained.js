@@ -4,6 +4,11 @@ import { make, table } from "./dom.js";
 import { bytes, moment, span } from "./words.js";
 
 const TYPES = { "": "bytes", "text/plain": "text", "application/msgpack": "data" };
+const REPLICA = ["Node", "State", "Record", "Siblings", "Differs from", "Clock"].map(title => ({ title }));
+const SIBLING = [
+  { title: "Sibling", number: true }, { title: "Dot" }, { title: "Kind" }, { title: "Type" },
+  { title: "Size", number: true }, { title: "Written" }, { title: "Expires" },
+];
 
 export function explained(told) {
   const dots = new Map();
@@ -18,21 +23,22 @@ export function explained(told) {
     ["fallbacks", told.fallbacks.map(fallback => fallback.name).join(", ") || "none"],
     ["bucket", `${told.bucket}: r=${rules.r} w=${rules.w}${strict}, ${expiry}, conflict ${rules.conflict}`],
   ];
-  const waiting = told.replicas.filter(replica => replica.waits);
+  const waiting = told.replicas.filter(replica => replica.waits).map(({ name, waits }) => `${name}: ${waits}`);
   return make("div.explanation", {},
     make("h3", {}, `Explained: ${typeof told.key === "string" ? told.key : told.key.base64}`),
     make("dl", {}, ...facts.flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, fact)])),
-    told.replicas.length ? table("Replicas", [{ title: "Node" }, { title: "State" }, { title: "Record" }, { title: "Siblings" }, { title: "Differs from" }, { title: "Clock" }],
+    told.replicas.length ? table("Replicas", REPLICA,
       told.replicas.map(replica => replicaRow(replica, told, numbers))) : null,
-    ordered.length ? table("Siblings", [{ title: "Sibling", number: true }, { title: "Dot" }, { title: "Kind" }, { title: "Type" }, { title: "Size", number: true }, { title: "Written" }, { title: "Expires" }],
+    ordered.length ? table("Siblings", SIBLING,
       ordered.map(dot => siblingRow(numbers.get(dot), dots.get(dot)))) : make("p.calm", {}, "No owner holds anything under this key."),
-    waiting.length ? make("p.note", {}, `What is dead waits to be removed: ${waiting.map(replica => `${replica.name}: ${replica.waits}`).join("; ")}`) : null);
+    waiting.length ? make("p.note", {}, `What is dead waits to be removed: ${waiting.join("; ")}`) : null);
 }
 
 function replicaRow(replica, told, numbers) {
   if (!replica.reachable) return [make("b", {}, replica.name), make("span.state.down", {}, "✕ unreachable"), "–", "–", "–", "–"];
   const owner = told.owners.some(({ id }) => id === replica.id);
-  const state = (replica.settled ? "settled" : owner ? "unsettled" : "fallback") + (replica.hints.length ? `, holds it for ${replica.hints.join(", ")}` : "");
+  const holds = replica.hints.length ? `, holds it for ${replica.hints.join(", ")}` : "";
+  const state = (replica.settled ? "settled" : owner ? "unsettled" : "fallback") + holds;
   const differs = replica.differs_from.length
     ? make("span.state.suspect", {}, `≠ ${replica.differs_from.join(", ")}`) : make("span.state.alive", {}, "= none");
   return [
@@ -43,7 +49,8 @@ function replicaRow(replica, told, numbers) {
 }
 
 function siblingRow(number, sibling) {
-  const expires = sibling.expires_ms ? moment(sibling.expires_ms) : "–", written = moment(sibling.written_ms), dot = make("code", { title: sibling.dot }, short(sibling.dot));
+  const expires = sibling.expires_ms ? moment(sibling.expires_ms) : "–", written = moment(sibling.written_ms);
+  const dot = make("code", { title: sibling.dot }, short(sibling.dot));
   if (sibling.tombstone) return [String(number), dot, "tombstone", "–", "–", written, expires];
   const kind = sibling.expires_ms && sibling.expires_ms <= Date.now() ? "expired" : "value";
   return [String(number), dot, kind, TYPES[sibling.content_type] ?? sibling.content_type, bytes(sibling.size), written, expires];

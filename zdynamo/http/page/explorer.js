@@ -2,7 +2,7 @@
 
 import { byId, make, say } from "./dom.js";
 import { explained } from "./explained.js";
-import { NotAsked, ask, errorOf, jsonOf, partsOf, pathOf, textOf } from "./keys.js";
+import { NotAsked, ask, errorOf, jsonOf, listPath, partsOf, pathOf, textOf } from "./keys.js";
 import { bytes as inBytes, moment, plural } from "./words.js";
 
 const CONTEXT = "zdynamo-context";
@@ -127,7 +127,7 @@ export class Explorer {
     const query = new URLSearchParams({ limit: LISTED });
     if (key) query.set("prefix", key);
     if (after) query.set("after", after);
-    const answer = await ask("GET", `${pathOf("keys", bucket, "x").slice(0, -2)}?${query}`);
+    const answer = await ask("GET", `${listPath(bucket)}?${query}`);
     say(byId("request"), answer.line);
     if (!answer.ok) return this.#fail(errorOf(answer));
     const lines = textOf(answer.bytes).trim().split("\n").map(line => JSON.parse(line)), last = lines.pop();
@@ -183,7 +183,7 @@ export class Explorer {
     const type = answer.headers.get("content-type");
     if (type !== DATA) return shownOf(type, answer.bytes);
     const body = JSON.stringify({ operations: [{ op: "get", key }] });
-    const told = await ask("POST", pathOf("keys", bucket, "x").slice(0, -2), { "content-type": "application/json" }, body);
+    const told = await ask("POST", listPath(bucket), { "content-type": "application/json" }, body);
     const value = told.ok ? jsonOf(told).answers[0].value : undefined;
     return value === undefined ? shownOf(type, answer.bytes) : dataShown(value);
   }

@@ -5,13 +5,20 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 /** What cannot be asked for: said before it is tried. */
 export class NotAsked extends Error {}
 
-export function pathOf(what, bucket, key) {
-  for (const [name, part] of [["bucket", bucket], ["key", key]]) {
-    if (!part) throw new NotAsked(`Give a ${name}.`);
-    if (part === "." || part === "..") throw new NotAsked(`A browser cannot ask for the ${name} ${part}: it takes it for a step in the path. Use the command line.`);
-    if (!part.isWellFormed()) throw new NotAsked(`The ${name} is not well-formed text.`);
+/** `what`: "keys" or "explain". Raises: NotAsked. */
+export const pathOf = (what, bucket, key) => `v1/buckets/${partOf("bucket", bucket)}/${what}/${partOf("key", key)}`;
+
+/** Of all keys of a bucket. Raises: NotAsked. */
+export const listPath = bucket => `v1/buckets/${partOf("bucket", bucket)}/keys`;
+
+function partOf(name, part) {
+  if (!part) throw new NotAsked(`Give a ${name}.`);
+  if (part === "." || part === "..") {
+    const why = "it takes it for a step in the path. Use the command line.";
+    throw new NotAsked(`A browser cannot ask for the ${name} ${part}: ${why}`);
   }
-  return `v1/buckets/${encodeURIComponent(bucket)}/${what}/${encodeURIComponent(key)}`;
+  if (!part.isWellFormed()) throw new NotAsked(`The ${name} is not well-formed text.`);
+  return encodeURIComponent(part);
 }
 
 /** `{line, status, ok, headers, bytes}`; `line` says what was asked and what came of it. */
@@ -25,7 +32,8 @@ export async function ask(method, path, headers = {}, body = undefined) {
   }
   const bytes = new Uint8Array(await answer.arrayBuffer());
   const took = Math.max(1, Math.round(performance.now() - began));
-  return { line: `${method} /${path} → ${answer.status} in ${took} ms`, status: answer.status, ok: answer.ok, headers: answer.headers, bytes };
+  const { status, ok, headers: told } = answer;
+  return { line: `${method} /${path} → ${status} in ${took} ms`, status, ok, headers: told, bytes };
 }
 
 /** Text, or null if the bytes are none. */

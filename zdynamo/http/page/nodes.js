@@ -58,7 +58,8 @@ function row(node, colours) {
   const where = [node.zone && `zone ${node.zone}`, node.address].filter(Boolean).join(" · ");
   const name = make("div.node-name", {}, swatch,
     make("div", {}, make("b", {}, pageOf(node)), make("small.soft", { title: node.id }, where)));
-  const { mark, about, name: look } = stateOf(node), up = node.uptime_ms === undefined ? about : `up ${span(node.uptime_ms)}, phi ${node.phi}`;
+  const { mark, about, name: look } = stateOf(node);
+  const up = node.uptime_ms === undefined ? about : `up ${span(node.uptime_ms)}, phi ${node.phi}`;
   const state = make(`span.state.${look}`, { title: up }, make("span", { "aria-hidden": "true" }, `${mark} `), node.state,
     node.error && node.state !== "down" ? make("small.soft", {}, node.error) : null);
   const load = node.load, latency = load?.latency_ms || {};
@@ -78,6 +79,7 @@ const pageOf = ({ name, http }) =>
 function meter(share) {
   const percent = Math.round(share * 100), bar = make("span.bar");
   bar.style.width = `${percent}%`;
-  return make(percent >= 85 ? "span.meter.high" : "span.meter", { role: "meter", "aria-label": "busy", "aria-valuenow": percent, "aria-valuemin": 0, "aria-valuemax": 100 },
+  const told = { role: "meter", "aria-label": "busy", "aria-valuenow": percent, "aria-valuemin": 0, "aria-valuemax": 100 };
+  return make(percent >= 85 ? "span.meter.high" : "span.meter", told,
     make("span.track", { "aria-hidden": "true" }, bar), make("span.figure", {}, `${percent}%`));
 }

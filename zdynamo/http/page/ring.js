@@ -85,14 +85,17 @@ export class Ring {
         const owner = ids[owners[at * step][band]];
         if (owner !== undefined) paths.set(owner, (paths.get(owner) || "") + sector(at / shown, (at + 1) / shown, outer, inner));
       }
-      for (const [id, d] of paths) this.#bands.push({ id, base: draw("path", { d }), marks: draw("path", { d, class: "marks", fill: "none" }) });
+      for (const [id, d] of paths) {
+        this.#bands.push({ id, base: draw("path", { d }), marks: draw("path", { d, class: "marks", fill: "none" }) });
+      }
     }
     const ticks = owners.length ? [0, 1, 2, 3].map(quarter => tick(quarter, owners.length)) : [];
     const empty = owners.length ? [] : [draw("path", { d: sector(0, 0.5, OUTER, HOLE) + sector(0.5, 1, OUTER, HOLE), class: "empty" })];
     this.#arcs.replaceChildren(...empty, ...this.#bands.flatMap(({ base, marks }) => [base, marks]), ...ticks);
     this.#arcs.classList.toggle("fine", shown > 512);
     const several = step > 1 ? `; each sliver stands for ${step}` : "";
-    say(this.#about, `${count(partitions)} partitions, ${plural(Math.min(n, copies), "copy").replace("copys", "copies")} each${several}`);
+    const each = plural(Math.min(n, copies), "copy", "copies");
+    say(this.#about, `${count(partitions)} partitions, ${each} each${several}`);
   }
 
   /** A rim outside of partitions of which not all owners are alive. */
@@ -107,7 +110,8 @@ export class Ring {
       if (alive < Math.min(this.#moment.quorum || 1, total)) few += d;
       else fewer += d;
     }
-    this.#short.replaceChildren(...[["fewer", fewer], ["few", few]].filter(([, d]) => d).map(([name, d]) => draw("path", { d, class: name })));
+    const rims = [["fewer", fewer], ["few", few]].filter(([, d]) => d);
+    this.#short.replaceChildren(...rims.map(([name, d]) => draw("path", { d, class: name })));
   }
 
   #alive(partition) {
@@ -152,7 +156,8 @@ export class Ring {
   }
 
   #owners() {
-    const { owners, ids } = this.#layout, of = owners[this.#chosen].map(place => this.#nodes.get(ids[place]) || { name: ids[place], state: "down" });
+    const { owners, ids } = this.#layout;
+    const of = owners[this.#chosen].map(place => this.#nodes.get(ids[place]) || { name: ids[place], state: "down" });
     const lines = of.slice(0, LISTED_MAX).map((node, at) => ({
       text: `${at + 1}. ${stateOf(node).mark} ${node.name}${node.state === "alive" ? "" : ` ${node.state}`}`, class: stateOf(node).name,
     }));
@@ -225,7 +230,8 @@ function sector(from, to, outer, inner) {
     return `${(radius * Math.sin(angle)).toFixed(2)} ${(-radius * Math.cos(angle)).toFixed(2)}`;
   };
   const large = to - from > 0.5 ? 1 : 0;
-  return `M${point(from, outer)}A${outer} ${outer} 0 ${large} 1 ${point(to, outer)}L${point(to, inner)}A${inner} ${inner} 0 ${large} 0 ${point(from, inner)}Z`;
+  const there = `M${point(from, outer)}A${outer} ${outer} 0 ${large} 1 ${point(to, outer)}`;
+  return `${there}L${point(to, inner)}A${inner} ${inner} 0 ${large} 0 ${point(from, inner)}Z`;
 }
 
 function tick(quarter, total) {

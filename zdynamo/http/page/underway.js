@@ -27,7 +27,8 @@ function hints({ nodes }) {
   const names = new Map(nodes.map(node => [node.id, node.name]));
   return nodes.flatMap(node => (node.hints || []).filter(hint => hint.count).map(hint => {
     const since = hint.held_ms < 0 ? "" : `, for ${span(hint.held_ms)}`;
-    return ["hint", `${node.name} holds ${plural(hint.count, "record")} (${bytes(hint.bytes)}) for ${names.get(hint.target) || hint.target}${since}`];
+    const held = `${plural(hint.count, "record")} (${bytes(hint.bytes)})`;
+    return ["hint", `${node.name} holds ${held} for ${names.get(hint.target) || hint.target}${since}`];
   }));
 }
 
@@ -42,7 +43,8 @@ function transfers({ nodes }) {
 function repairs({ nodes, total }) {
   const found = nodes.filter(node => node.counters?.["compare.known"]).map(node => {
     const known = plural(node.counters["compare.known"], "partition");
-    return ["repair", `${node.name} knows of ${known} that differ from another owner's, the oldest for ${span(node.counters["compare.known_ms"] || 0)}`];
+    const oldest = span(node.counters["compare.known_ms"] || 0);
+    return ["repair", `${node.name} knows of ${known} that differ from another owner's, the oldest for ${oldest}`];
   });
   const brought = Object.entries(total?.brought_per_s || {}).filter(([, rate]) => rate > 0);
   for (const [way, rate] of brought) found.push(["repair", `${count(rate)} records/s brought by ${WAYS[way] || way}`]);

@@ -46,4 +46,4 @@ export function moment(at) {
   return Number.isNaN(date.getTime()) ? `${at} ms` : `${date.toISOString().replace("T", " ").replace("Z", " UTC")}`;
 }
 
-export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+export const plural = (number, noun, several = `${noun}s`) => `${count(number)} ${number === 1 ? noun : several}`;
