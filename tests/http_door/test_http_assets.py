@@ -18,8 +18,9 @@ LINE_MAX = 140
 PARSES = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|ContextualFragment|srcdoc|eval\(|Function\("
 
 
-def test_the_page_is_at_the_root_and_may_load_nothing_from_elsewhere(http: Http) -> None:
-    page = http.get("/")
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_may_load_nothing_from_elsewhere_and_run_nothing_that_stands_in_it(http: Http, path: str) -> None:
+    page = http.get(path)
 
     policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
     assert (page.status, page.headers["content-type"]) == (200, TYPES["html"])
@@ -42,10 +43,11 @@ def test_each_file_has_its_type_and_is_sent_again_only_when_it_is_another(http: 
 
 def test_all_that_the_files_refer_to_is_there() -> None:
     texts = {name: file.content.decode() for name, file in page_files().items()}
-    wanted = set(re.findall(r'(?:src|href)="page/([^"]+)"', texts["index.html"]))
+    pages = {name for name in texts if name.endswith(".html")}
+    wanted = {name for page in pages for name in re.findall(r'(?:src|href)="page/([^"]+)"', texts[page])}
     wanted |= {name for text in texts.values() for name in re.findall(r'from "\./([^"]+)"', text)}
 
-    assert wanted == set(texts) - {"index.html"}
+    assert wanted == set(texts) - pages
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -331,3 +331,17 @@ def test_what_the_cluster_refuses_is_said(page: Page) -> None:
     ask(page, "Get", "k" * 5000)
 
     expect(page.locator("#answer").get_by_role("alert")).to_be_visible()
+
+
+def test_the_routes_can_be_tried_at_docs(browser: Browser, place: Place, cluster: InProcessCluster) -> None:
+    with cluster.client() as client:
+        client.put("tried", "milk")
+    with opened(browser, f"{place.url}/docs") as made:
+        route = made.page.locator("details").filter(has_text="GET/v1/buckets/{bucket}/keys/{key}")
+        route.locator("summary").click()
+        route.get_by_role("textbox", name="key in the path").fill("tried")
+        route.get_by_role("button", name="Send").click()
+
+        expect(route.locator("pre")).to_contain_text(re.compile("GET /v1/buckets/default/keys/tried.*200.*milk", re.S))
+        assert made.problems == []
+        assert {url for url in made.requested if not url.startswith(f"{place.url}/")} == set()

@@ -1,4 +1,4 @@
-"""The page at `/`, and the files that it consists of: complete in itself, and nothing in it comes from elsewhere."""
+"""The pages at `/` and `/docs`, and the files that they consist of: complete, and nothing comes from elsewhere."""
 
 import functools
 import hashlib
@@ -14,6 +14,7 @@ from zdynamo.http.resource import Resource
 
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 INDEX = "index.html"
+DOCS = "docs.html"
 POLICY = (  # a text that were taken for markup could still run nothing and load nothing
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
@@ -48,6 +49,10 @@ async def index(call: Call) -> Response:
     return _answer(call, page_files()[INDEX])
 
 
+async def docs(call: Call) -> Response:
+    return _answer(call, page_files()[DOCS])
+
+
 async def part(call: Call) -> Response:
     """Raises: Problem."""
     file = page_files().get(call.part("file").decode("latin-1"))
@@ -64,7 +69,8 @@ def _answer(call: Call, file: File) -> Response:
     return Response(file.content, 200, headers, file.type)
 
 
-RESOURCES = (  # as `/docs`, not in the document that they are a way to look at
+RESOURCES = (  # not in the document that they are a way to look at
     Resource("/", Operation("GET", "page", "The cluster, live.", index, {200: Answer("The page.")})),
-    Resource("/page/{file}", Operation("GET", "part", "What it consists of.", part, {200: Answer("The file.")})),
+    Resource("/docs", Operation("GET", "docs", "A page to try the routes.", docs, {200: Answer("The page.")})),
+    Resource("/page/{file}", Operation("GET", "part", "What they consist of.", part, {200: Answer("The file.")})),
 )
