@@ -28,8 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from zdynamo.core.context import encode_context
-from zdynamo.core.dots import Dots, HybridClock
+from zdynamo.core.dots import Dots
 from zdynamo.core.events import Effect, FromClient, FromPeer, Now, Send, ViewChanged
+from zdynamo.core.hybrid_clock import HybridClock
 from zdynamo.core.layout import make_layout
 from zdynamo.core.node import Node
 from zdynamo.core.pace import Pace

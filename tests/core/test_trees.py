@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from support.nodes import PARTITIONS, WALL_MS
 
 from zdynamo.core.aside import Aside
-from zdynamo.core.dots import BIRTH_BYTES, Dots, HybridClock
+from zdynamo.core.dots import BIRTH_BYTES, Dots
+from zdynamo.core.hybrid_clock import HybridClock
 from zdynamo.core.record import EMPTY, Clock, Record, Sibling, decode_record, encode_record
 from zdynamo.core.replica import NO_COPY, Replica
 from zdynamo.core.rounds import Rounds

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from zdynamo.core.dots import wall_ms_of
 from zdynamo.core.events import Effect, Now, Send
+from zdynamo.core.hybrid_clock import wall_ms_of
 from zdynamo.core.listed import digest_of
 from zdynamo.core.pending import Handler, Pending, answer
 from zdynamo.core.placement import Placement

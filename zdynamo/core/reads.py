@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from zdynamo.core.context import encode_context
-from zdynamo.core.dots import wall_ms_of
 from zdynamo.core.events import Effect, Now, Send
 from zdynamo.core.evidence import timed_out
+from zdynamo.core.hybrid_clock import wall_ms_of
 from zdynamo.core.pending import Handler, Origin, Pending, answer
 from zdynamo.core.placement import Placement
 from zdynamo.core.record import EMPTY, Record, decode_record, merge, shown

@@ -7,7 +7,8 @@ copy that is dropped takes its birth along, so that an actor never claims what i
 from typing import NamedTuple
 
 from zdynamo.core.aside import Aside
-from zdynamo.core.dots import BIRTH_BYTES, HybridClock, wall_ms_of
+from zdynamo.core.dots import BIRTH_BYTES
+from zdynamo.core.hybrid_clock import HybridClock, wall_ms_of
 from zdynamo.core.record import EMPTY, Record, covers, decode_record, encode_record, is_later, merge
 from zdynamo.core.rounds import Rounds
 from zdynamo.core.store import Store

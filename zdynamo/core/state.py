@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 from zdynamo.core.aside import Aside
 from zdynamo.core.buckets import Buckets
-from zdynamo.core.dots import Dots, HybridClock
+from zdynamo.core.dots import Dots
 from zdynamo.core.events import Randomness
 from zdynamo.core.hints import Hints
+from zdynamo.core.hybrid_clock import HybridClock
 from zdynamo.core.pace import Pace
 from zdynamo.core.partitions import Partitions
 from zdynamo.core.patience import Patience
