@@ -44,15 +44,17 @@ def test_a_broken_rule_is_caught_and_the_code_is_as_before() -> None:
             "SURVIVED",
             "passed: tests/core/test_tally.py",
         ),
-        ({"old": "no such text"}, "does not apply", "not exactly once in zdynamo/core/tally.py"),
-        ({"old": "self.waiting"}, "does not apply", "not exactly once in zdynamo/core/tally.py"),
+        ({"old": "no such text"}, "does not apply", "not exactly once in zdynamo/core/coordinator/tally.py"),
+        ({"old": "self.waiting"}, "does not apply", "not exactly once in zdynamo/core/coordinator/tally.py"),
         ({"new": "        if )"}, "could not be run", ""),
         ({"tests": ("tests/core/no_such.py",)}, "could not be run", ""),
     ],
 )
 def test_what_is_not_caught_says_why(change: dict[str, object], outcome: str, by: str) -> None:
     old, new = "        if replica not in self.waiting:", "        if False:"
-    mutation = Mutation("name", "rule", "promise", "zdynamo/core/tally.py", old, new, ("tests/core/test_tally.py",))
+    mutation = Mutation(
+        "name", "rule", "promise", "zdynamo/core/coordinator/tally.py", old, new, ("tests/core/test_tally.py",)
+    )
     mutation = replace(mutation, **change)
 
     (result,) = mutate.run_all([mutation], 1, lambda result: None)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from zdynamo import codec, messages
-from zdynamo.core.context import decode_context, encode_context
-from zdynamo.core.record import Clock, Record, Sibling, decode_record, encode_record
+from zdynamo.core.records.context import decode_context, encode_context
+from zdynamo.core.records.record import Clock, Record, Sibling, decode_record, encode_record
 from zdynamo.errors import Malformed
 from zdynamo.messages import (
     Absent,

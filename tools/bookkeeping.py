@@ -27,18 +27,18 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from zdynamo.core.context import encode_context
-from zdynamo.core.dots import Dots
+from zdynamo.core.anti_entropy.pace import Pace
+from zdynamo.core.anti_entropy.trees import Trees
+from zdynamo.core.coordinator.tally import Tally
 from zdynamo.core.events import Effect, FromClient, FromPeer, Now, Send, ViewChanged
-from zdynamo.core.hybrid_clock import HybridClock
-from zdynamo.core.layout import make_layout
 from zdynamo.core.node import Node
-from zdynamo.core.pace import Pace
-from zdynamo.core.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
+from zdynamo.core.owners.layout import make_layout
+from zdynamo.core.records.context import encode_context
+from zdynamo.core.records.dots import Dots
+from zdynamo.core.records.hybrid_clock import HybridClock
+from zdynamo.core.records.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
 from zdynamo.core.served import Served
 from zdynamo.core.settings import NodeLimits
-from zdynamo.core.tally import Tally
-from zdynamo.core.trees import Trees
 from zdynamo.messages import (
     PROTOCOL_HIGHEST,
     PROTOCOL_LOWEST,

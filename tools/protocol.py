@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from zdynamo import codec, messages
-from zdynamo.core.context import encode_context
-from zdynamo.core.record import NOTHING_SEEN, Clock
+from zdynamo.core.records.context import encode_context
+from zdynamo.core.records.record import NOTHING_SEEN, Clock
 from zdynamo.messages import (
     Absent,
     Addresses,

@@ -27,7 +27,7 @@ from zdynamo.cli.ask import ask, topology_of
 from zdynamo.cli.cluster import Child
 from zdynamo.cli.load import Load
 from zdynamo.cli.output import note, show_json, show_table
-from zdynamo.core.dots import BIRTH_BYTES
+from zdynamo.core.records.dots import BIRTH_BYTES
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.errors import RequestError, ZdynamoError
 from zdynamo.messages import DescribeNode, NodeDescription, Repair, RepairProgress

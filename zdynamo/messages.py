@@ -424,7 +424,6 @@ class RepairProgress(Struct, array_like=True, tag=12, frozen=True):
     waits: str = ""  # for what, in words
 
 
-ClientWrite = Put | Delete
 ClientRequest = Get | Put | Delete | DescribeCluster | DescribeNode | ListKeys | Explain | Repair
 ClientAnswer = (
     Found

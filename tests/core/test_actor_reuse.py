@@ -6,7 +6,7 @@ would take the new write for an old one and drop it.
 
 from support.nodes import LoneNode, request_id, sent, view
 
-from zdynamo.core.record import EMPTY, decode_record, merge
+from zdynamo.core.records.record import EMPTY, decode_record, merge
 from zdynamo.messages import Put, StoreReplica
 
 KEY = b"cart"

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 from support.nodes import LoneNode, answers, request_id
 
-from zdynamo.core.admission import TTL_MS_MAX
+from zdynamo.core.coordinator.admission import TTL_MS_MAX
 from zdynamo.core.events import Reply
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Delete, Forward, Forwarded, Get, Put, Refused

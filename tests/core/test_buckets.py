@@ -3,8 +3,8 @@
 import pytest
 from support.nodes import LoneNode, answers, request_id, sent, view
 
-from zdynamo.core.buckets import Buckets, table_digest
-from zdynamo.core.record import decode_record
+from zdynamo.core.records.buckets import Buckets, table_digest
+from zdynamo.core.records.record import decode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Bucket,

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
 
-from zdynamo.core.comparison import AGAIN_MS, ANSWER_MS
-from zdynamo.core.comparisons import GOING_MAX, QUIET_MS
+from zdynamo.core.anti_entropy.comparison import AGAIN_MS, ANSWER_MS
+from zdynamo.core.anti_entropy.hashes import ALL, digest_of, roots_of
+from zdynamo.core.anti_entropy.progress import GOING_MAX, QUIET_MS
+from zdynamo.core.anti_entropy.swaps import KEYS_MAX, LOOK_RECORDS, SWAP_KEYS
+from zdynamo.core.anti_entropy.trees import BUILDING, UNKNOWN, digest, leaves_of
 from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
-from zdynamo.core.hashes import ALL, digest_of, roots_of
-from zdynamo.core.record import Clock, Record, Sibling, decode_record, encode_record
+from zdynamo.core.records.record import Clock, Record, Sibling, decode_record, encode_record
 from zdynamo.core.settings import NodeLimits
-from zdynamo.core.swaps import KEYS_MAX, LOOK_RECORDS, SWAP_KEYS
-from zdynamo.core.trees import BUILDING, UNKNOWN, digest, leaves_of
 from zdynamo.messages import (
     CompareHashes,
     CompareKeys,

@@ -3,10 +3,10 @@
 import pytest
 from support.nodes import PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
 
-from zdynamo.core.conditions import holds
-from zdynamo.core.context import clock_in, encode_context
 from zdynamo.core.events import Effect, FromClient
-from zdynamo.core.record import (
+from zdynamo.core.records.conditions import holds
+from zdynamo.core.records.context import clock_in, encode_context
+from zdynamo.core.records.record import (
     EMPTY,
     NOTHING_SEEN,
     Clock,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zdynamo.core.context import decode_context, encode_context
-from zdynamo.core.record import Clock, covers
+from zdynamo.core.records.context import decode_context, encode_context
+from zdynamo.core.records.record import Clock, covers
 from zdynamo.errors import Malformed
 
 CLOCK = Clock(((1, 2, 300), (2, 5, 6)), ((7, 8, 9),))

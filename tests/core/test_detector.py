@@ -2,10 +2,10 @@
 
 import pytest
 
-from zdynamo.core.detector import ASK_AGAIN_MS, FIRST_CONTACT_MS, Liveness
-from zdynamo.core.flaps import CRASHES_MS
+from zdynamo.core.failures.detector import ASK_AGAIN_MS, FIRST_CONTACT_MS, Liveness
+from zdynamo.core.failures.flaps import CRASHES_MS
+from zdynamo.core.failures.suspicion import Inquiry, Others, Word
 from zdynamo.core.settings import Rhythms
-from zdynamo.core.suspicion import Inquiry, Others, Word
 from zdynamo.messages import MemberState
 
 RHYTHMS = Rhythms()

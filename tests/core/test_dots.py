@@ -1,6 +1,6 @@
 """Dots are unique, whatever is lost: blocks are reserved on disk before they are used."""
 
-from zdynamo.core.dots import BLOCK, COUNTER_KEY, Dots
+from zdynamo.core.records.dots import BLOCK, COUNTER_KEY, Dots
 from zdynamo.storage.memory import MemoryStore
 from zdynamo.testing.disk import SimulatedStore
 

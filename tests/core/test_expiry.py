@@ -3,9 +3,9 @@
 import pytest
 from support.nodes import WALL_MS, LoneNode, answers, request_id, sent
 
-from zdynamo.core.context import clock_in
-from zdynamo.core.record import covers, decode_record
-from zdynamo.core.tombstones import is_dead
+from zdynamo.core.reaping.tombstones import is_dead
+from zdynamo.core.records.context import clock_in
+from zdynamo.core.records.record import covers, decode_record
 from zdynamo.messages import Absent, Bucket, Delete, Done, Found, Get, Put, StoreReplica
 
 SHORT = Bucket("short", expiry_ms=1000)

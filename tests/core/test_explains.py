@@ -4,13 +4,13 @@ import pytest
 from msgspec.structs import replace
 from support.nodes import WALL_MS, LoneNode, answers, request_id, sent, view
 
+from zdynamo.core.coordinator.explains import Explains
+from zdynamo.core.coordinator.listed import digest_of
+from zdynamo.core.coordinator.pending import Pending
 from zdynamo.core.events import Effect, FromClient, Reply, Send, Tick, ViewChanged
-from zdynamo.core.explains import Explains
-from zdynamo.core.listed import digest_of
-from zdynamo.core.pending import Pending
-from zdynamo.core.placement import Placement
-from zdynamo.core.record import Clock, Record, Sibling, encode_record
-from zdynamo.core.ring import Ring
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.owners.ring import Ring
+from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Bucket,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zdynamo.core.flaps import CRASHES_MS, FORGIVEN_MS, Flaps, steady_ms
+from zdynamo.core.failures.flaps import CRASHES_MS, FORGIVEN_MS, Flaps, steady_ms
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from support.five import RECORD, Five, handed_over, number_of, put, record_of
 from support.nodes import CLUSTER, LoneNode, sent, view
 
 from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Tick, ViewChanged
-from zdynamo.core.handoff import AGAIN_MS, ANSWER_MS, WINDOW, WINDOW_BYTES
-from zdynamo.core.hints import Held
-from zdynamo.core.replica import BIRTH_BYTES
+from zdynamo.core.replicas.handoff import AGAIN_MS, ANSWER_MS, WINDOW, WINDOW_BYTES
+from zdynamo.core.replicas.hints import Held
+from zdynamo.core.replicas.replica import BIRTH_BYTES
 from zdynamo.messages import Frame, HandOver, ReplicaRefused, ReplicaStored, StoreReplica
 from zdynamo.storage.memory import MemoryStore
 from zdynamo.testing.disk import SimulatedStore

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zdynamo.core.health import CALM_MS, LEVEL_MAX, RECENT_MS, STALL_MS, STALLS_MAX, Health
+from zdynamo.core.failures.health import CALM_MS, LEVEL_MAX, RECENT_MS, STALL_MS, STALLS_MAX, Health
 
 
 @pytest.mark.parametrize(

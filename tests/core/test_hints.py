@@ -6,7 +6,7 @@ from support.five import LIMITS, RECORD, Five, record_of
 from support.nodes import CLUSTER, LoneNode, sent, view
 
 from zdynamo.core.events import FromPeer, Send, Tick
-from zdynamo.core.hints import Held, Hints
+from zdynamo.core.replicas.hints import Held, Hints
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Frame, HintsHeld, HoldReplica, ReplicaRefused, ReplicaStored
 from zdynamo.partition import storage_key

@@ -5,11 +5,11 @@ from support.deaths import RECREATED, VALUE, digest, node_round
 from support.nodes import PARTITIONS, LoneNode, answers, request_id, sent, view
 
 from zdynamo.core.events import Effect, Send, Tick
-from zdynamo.core.handoff import AGAIN_MS, ANSWER_MS
-from zdynamo.core.hints import Held
-from zdynamo.core.placement import Placement
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.reaping.witness import RESTARTED
+from zdynamo.core.replicas.handoff import AGAIN_MS, ANSWER_MS
+from zdynamo.core.replicas.hints import Held
 from zdynamo.core.settings import NodeLimits
-from zdynamo.core.witness import RESTARTED
 from zdynamo.messages import (
     BeginRound,
     Done,

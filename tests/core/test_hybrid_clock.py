@@ -4,8 +4,8 @@ import pytest
 from support.nodes import WALL_MS, LoneNode, request_id, sent, view
 
 from zdynamo.core.events import Now
-from zdynamo.core.hybrid_clock import DOUBT_MS, HybridClock, wall_ms_of
-from zdynamo.core.record import decode_record
+from zdynamo.core.records.hybrid_clock import DOUBT_MS, HybridClock, wall_ms_of
+from zdynamo.core.records.record import decode_record
 from zdynamo.messages import Put, ReplicaRefused, ReplicaStored, StoreReplica
 
 SKEW_MS = 500

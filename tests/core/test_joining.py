@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from zdynamo.core.events import Noted
-from zdynamo.core.joining import OCCUPIED_MS, Joined, Joining
-from zdynamo.core.membership_events import AskSeed, Fail, Profile
+from zdynamo.core.members.events import AskSeed, Fail, Profile
+from zdynamo.core.members.joining import OCCUPIED_MS, Joined, Joining
 from zdynamo.core.settings import Rhythms
 from zdynamo.messages import Addresses, Constants, MemberRecord, MemberState, MemberView, Topology
 from zdynamo.partition import HASH_VERSION

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from zdynamo.core.layout import is_genuine, is_newer, make_layout
+from zdynamo.core.owners.layout import is_genuine, is_newer, make_layout
 from zdynamo.messages import Layout, LayoutMember
 
 A, B, C = (

@@ -9,7 +9,7 @@ from support.nodes import CLUSTER, LoneNode, member, sent, view
 
 from zdynamo.core.events import Effect, FromPeer, Mailed, News, Noted, Send, SendStranger, ViewChanged
 from zdynamo.core.links import HELLO_EVERY_MS, REFUSAL_EVERY_MS, REFUSED_MAX
-from zdynamo.core.table import FIGURE_MAX
+from zdynamo.core.members.table import FIGURE_MAX
 from zdynamo.messages import Frame, Hello, MemberView, PeerMessage, Ping, Pong, Probed, Refusal, View
 
 

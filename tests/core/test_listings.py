@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.nodes import WALL_MS, LoneNode, answers, request_id, sent, view
 
+from zdynamo.core.coordinator.listed import SCAN_BYTES, SCAN_RECORDS, stretch_of
+from zdynamo.core.coordinator.listings import LISTINGS_MAX, READS_MAX
 from zdynamo.core.events import Effect, FromClient, Reply, Send, Tick, ViewChanged
-from zdynamo.core.listed import SCAN_BYTES, SCAN_RECORDS, stretch_of
-from zdynamo.core.listings import LISTINGS_MAX, READS_MAX
-from zdynamo.core.placement import Placement
-from zdynamo.core.record import Clock, Record, Sibling, encode_record
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Bucket,

@@ -3,8 +3,8 @@
 from support.nodes import WALL_MS, LoneNode, answers, request_id, sent, view
 
 from zdynamo.core.events import Effect
-from zdynamo.core.hybrid_clock import wall_ms_of
-from zdynamo.core.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
+from zdynamo.core.records.hybrid_clock import wall_ms_of
+from zdynamo.core.records.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
 from zdynamo.messages import (
     Absent,
     Bucket,

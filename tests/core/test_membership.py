@@ -6,9 +6,7 @@ import pytest
 
 from zdynamo import codec
 from zdynamo.core.events import Noted, Now
-from zdynamo.core.layout import make_layout
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import (
+from zdynamo.core.members.events import (
     AskSeed,
     Fail,
     Gossiped,
@@ -24,8 +22,10 @@ from zdynamo.core.membership_events import (
     SeedAnswered,
     Ticked,
 )
+from zdynamo.core.members.membership import Membership
+from zdynamo.core.members.table import MEMBERS_MAX
+from zdynamo.core.owners.layout import make_layout
 from zdynamo.core.settings import Rhythms
-from zdynamo.core.table import MEMBERS_MAX
 from zdynamo.messages import (
     Addresses,
     Constants,

@@ -3,14 +3,14 @@
 import pytest
 from support.memberships import MINE, LoneMembership
 
-from zdynamo.core.bucket_tables import REMEDY, REMIND_MS
-from zdynamo.core.buckets import table_digest
 from zdynamo.core.events import Noted
-from zdynamo.core.membership_events import (
+from zdynamo.core.members.bucket_tables import REMEDY, REMIND_MS
+from zdynamo.core.members.events import (
     NewView,
     Publish,
     Ticked,
 )
+from zdynamo.core.records.buckets import table_digest
 from zdynamo.messages import Bucket, Heartbeat
 from zdynamo.testing.simulator import Simulation
 

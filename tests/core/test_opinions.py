@@ -6,11 +6,11 @@ import pytest
 from core.test_membership import LoneMembership, noted, record
 
 from zdynamo.core.events import Noted
-from zdynamo.core.flaps import CRASHES_MS
-from zdynamo.core.membership import BEAT_APART_MS
-from zdynamo.core.membership_events import Gossiped, Mail, MembershipEffect, NewView, Publish, Ticked
-from zdynamo.core.opinions import PROBES_MAX, TOLD_MAX
-from zdynamo.core.suspicion import WITNESSES_MAX
+from zdynamo.core.failures.flaps import CRASHES_MS
+from zdynamo.core.failures.opinions import PROBES_MAX, TOLD_MAX
+from zdynamo.core.failures.suspicion import WITNESSES_MAX
+from zdynamo.core.members.events import Gossiped, Mail, MembershipEffect, NewView, Publish, Ticked
+from zdynamo.core.members.membership import BEAT_APART_MS
 from zdynamo.messages import Heartbeat, MemberState, NodeId, PathLost, PeerMessage, Ping, Pong, Probe, Probed
 
 

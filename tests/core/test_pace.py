@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from zdynamo.core.pace import DEBT_MS_MAX, FLOOR, INTERVAL_MS, QUIET_MS, REST_MS_MAX, Pace
+from zdynamo.core.anti_entropy.pace import DEBT_MS_MAX, FLOOR, INTERVAL_MS, QUIET_MS, REST_MS_MAX, Pace
 
 MIB = 2**20
 MOST = 32 * MIB

@@ -2,8 +2,8 @@
 
 import pytest
 
-from zdynamo.core.partitions import TOOK_OVER, Given, Partitions
-from zdynamo.core.session import COPIED, LOST_DISK, POWER_CUT
+from zdynamo.core.recovery.partitions import TOOK_OVER, Given, Partitions
+from zdynamo.core.recovery.session import COPIED, LOST_DISK, POWER_CUT
 from zdynamo.partition import storage_key
 from zdynamo.storage.memory import MemoryStore
 

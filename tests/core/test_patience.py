@@ -2,7 +2,7 @@
 
 import pytest
 
-from zdynamo.core.patience import BYTES_PER_MS, SAVED_MAX, SHARE, SLOWEST, TIMEOUTS, Patience
+from zdynamo.core.failures.patience import BYTES_PER_MS, SAVED_MAX, SHARE, SLOWEST, TIMEOUTS, Patience
 from zdynamo.messages import FetchReplica, PeerMessage, Ping, ReplicaFetched, ReplicaRefused, ReplicaStored
 
 TIMEOUT_MS = 100

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 from support.nodes import PARTITIONS, view
 
-from zdynamo.core.placement import Placement
+from zdynamo.core.owners.placement import Placement
 from zdynamo.messages import MemberState
 from zdynamo.partition import storage_key
 

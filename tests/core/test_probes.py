@@ -1,6 +1,6 @@
 """Pings on behalf of others."""
 
-from zdynamo.core.probes import SERVED_MAX, WAIT_MAX_MS, Errands
+from zdynamo.core.failures.probes import SERVED_MAX, WAIT_MAX_MS, Errands
 from zdynamo.messages import Probe, Probed
 
 

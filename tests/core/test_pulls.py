@@ -6,11 +6,11 @@ import pytest
 from support.five import Five
 from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
 
-from zdynamo.core.aside import SLICE_RECORDS
 from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
-from zdynamo.core.pages import PAGE_RECORDS_MAX
-from zdynamo.core.pulls import AGAIN_MS, ANSWER_MS, LINK_MS, PAGE_BYTES
-from zdynamo.core.record import Clock, Record, Sibling, decode_record, encode_record
+from zdynamo.core.records.record import Clock, Record, Sibling, decode_record, encode_record
+from zdynamo.core.recovery.pages import PAGE_RECORDS_MAX
+from zdynamo.core.recovery.pulls import AGAIN_MS, ANSWER_MS, LINK_MS, PAGE_BYTES
+from zdynamo.core.replicas.aside import SLICE_RECORDS
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Absent,

@@ -3,10 +3,10 @@
 import pytest
 from support.nodes import LoneNode, answers, request_id, sent, view
 
+from zdynamo.core.coordinator.reads import HEALS_MAX, LINGER, LINGERING_MAX
+from zdynamo.core.coordinator.repairs import REPAIRS_MAX
 from zdynamo.core.events import Effect, FromClient, FromPeer, PeerUnreachable, Tick
-from zdynamo.core.reads import HEALS_MAX, LINGER, LINGERING_MAX
-from zdynamo.core.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
-from zdynamo.core.repairs import REPAIRS_MAX
+from zdynamo.core.records.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Absent,

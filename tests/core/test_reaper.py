@@ -28,11 +28,12 @@ from support.five import Five
 from support.nodes import CLUSTER, WALL_MS, LoneNode, request_id, sent, view
 
 from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
-from zdynamo.core.looks import BYTES_MAX, ENTRIES_MAX, KEYS_AFTER_FAILURE, KEYS_OF_STEP_MAX
-from zdynamo.core.placement import Placement
-from zdynamo.core.reaper import ANSWER_MS, LOOKS_MAX, PASSES_MAX, SLOW_MS, SOON_MS, TAKEN_MAX
-from zdynamo.core.tombstones import KEY as INDEX
-from zdynamo.core.witness import KEYS_MAX
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.reaping.looks import BYTES_MAX, ENTRIES_MAX, KEYS_AFTER_FAILURE, KEYS_OF_STEP_MAX
+from zdynamo.core.reaping.reaper import ANSWER_MS, LOOKS_MAX, PASSES_MAX, SLOW_MS, SOON_MS, TAKEN_MAX
+from zdynamo.core.reaping.tombstones import KEY as INDEX
+from zdynamo.core.reaping.witness import KEYS_MAX
+from zdynamo.core.recovery.session import LOST_DISK
 from zdynamo.messages import (
     BeginRound,
     Delete,
@@ -464,18 +465,14 @@ def test_an_owner_that_is_asked_for_proof_does_not_begin_a_pass_of_its_own() -> 
     assert waits(node) == "b has asked the owners for proof"
 
 
-def test_a_named_blocker_keeps_everything_and_is_told() -> None:
+def test_a_leader_that_is_unsettled_begins_nothing_and_says_so() -> None:
     node = holding((KEY, TOMBSTONE))
-    node.node._reaper.blockers.append(
-        lambda partition, placement: "holds hints for c" if partition == PARTITION else ""
-    )
+    node.node._state.partitions.doubt([PARTITION], LOST_DISK)
 
     effects = until_next_pass(node, 60_000)
-    answer = node.hears("b", ReapAsk(1, PARTITION, 0, (ITEM,)))
 
     assert effects == []
-    assert answer == [Send("b", ReapHeld(1, PARTITION, 0, "holds hints for c", ()))]
-    assert waits(node).startswith("b has asked")
+    assert waits(node).startswith("a is unsettled")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from support.nodes import CLUSTER, PARTITIONS, WALL_MS, member, request_id
 
 from zdynamo import codec
 from zdynamo.core.events import Effect, Event, FromClient, FromPeer, Now, Send, Tick, ViewChanged
-from zdynamo.core.layout import make_layout
 from zdynamo.core.node import Node
-from zdynamo.core.record import Clock, Record, covers, current, decode_record
+from zdynamo.core.owners.layout import make_layout
+from zdynamo.core.records.record import Clock, Record, covers, current, decode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Constants,

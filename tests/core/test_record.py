@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zdynamo.core.record import (
+from zdynamo.core.records.record import (
     EMPTY,
     NOTHING_SEEN,
     Clock,

@@ -4,11 +4,11 @@ import pytest
 from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
 from zdynamo import codec
-from zdynamo.core.context import encode_context
+from zdynamo.core.coordinator.forming import HELD_MAX
+from zdynamo.core.coordinator.forwards import HOPS_MAX, PATIENCE, REMEMBERED, Arrivals
 from zdynamo.core.events import Effect, FromPeer, News, PeerUnreachable, Reply, Send, Tick, ViewChanged
-from zdynamo.core.forming import HELD_MAX
-from zdynamo.core.forwards import HOPS_MAX, PATIENCE, REMEMBERED, Arrivals
-from zdynamo.core.record import NOTHING_SEEN
+from zdynamo.core.records.context import encode_context
+from zdynamo.core.records.record import NOTHING_SEEN
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.messages import (

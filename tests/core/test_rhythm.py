@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zdynamo.core.rhythm import WINDOW, Rhythm, deviations_at, phi
+from zdynamo.core.failures.rhythm import WINDOW, Rhythm, deviations_at, phi
 
 
 def beating(*intervals_ms: int) -> Rhythm:

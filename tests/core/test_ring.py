@@ -11,9 +11,9 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zdynamo.core.layout import make_layout
-from zdynamo.core.ring import Ring, _distance, _draw, owners
-from zdynamo.core.shares import due_shares, quotas
+from zdynamo.core.owners.layout import make_layout
+from zdynamo.core.owners.ring import Ring, _distance, _draw, owners
+from zdynamo.core.owners.shares import due_shares, quotas
 from zdynamo.messages import Layout, LayoutMember, NodeId
 
 PARTITIONS = 256

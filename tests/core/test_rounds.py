@@ -1,6 +1,6 @@
 """The reaping round of each partition: kept on disk, never going back, and what comes too late for it."""
 
-from zdynamo.core.rounds import Rounds
+from zdynamo.core.reaping.rounds import Rounds
 from zdynamo.partition import storage_key
 from zdynamo.storage.memory import MemoryStore
 from zdynamo.testing.disk import SimulatedStore

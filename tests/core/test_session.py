@@ -6,12 +6,12 @@ import pytest
 from support.nodes import WALL_MS
 
 from zdynamo.core.events import Noted, Now
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import Gossiped, Kept, NewView, Persist, Profile
-from zdynamo.core.session import COPIED, LOST_DISK, OLD_STORE, POWER_CUT, Session
+from zdynamo.core.members.events import Gossiped, Kept, NewView, Persist, Profile
+from zdynamo.core.members.membership import Membership
+from zdynamo.core.members.table import MemberTable
+from zdynamo.core.recovery.session import COPIED, LOST_DISK, OLD_STORE, POWER_CUT, Session
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.core.state import State
-from zdynamo.core.table import MemberTable
 from zdynamo.messages import Addresses, Constants, MemberRecord, Rumor, View
 from zdynamo.partition import HASH_VERSION
 from zdynamo.testing.disk import SimulatedStore

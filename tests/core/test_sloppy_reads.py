@@ -4,13 +4,13 @@ import pytest
 from support.five import LIMITS, RECORD, Five, evidence, get, put, record_of
 from support.nodes import answers, request_id, sent
 
+from zdynamo.core.coordinator.reads import LINGER
 from zdynamo.core.events import Effect, PeerUnreachable
-from zdynamo.core.patience import SAVED_MAX, TIMEOUTS
-from zdynamo.core.reads import LINGER
-from zdynamo.core.record import decode_record
-from zdynamo.core.replica import BIRTH_BYTES
+from zdynamo.core.failures.patience import SAVED_MAX, TIMEOUTS
+from zdynamo.core.reaping.tombstones import ends_ms
+from zdynamo.core.records.record import decode_record
+from zdynamo.core.replicas.replica import BIRTH_BYTES
 from zdynamo.core.settings import NodeLimits
-from zdynamo.core.tombstones import ends_ms
 from zdynamo.messages import (
     Absent,
     Delete,

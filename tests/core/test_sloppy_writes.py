@@ -4,11 +4,11 @@ import pytest
 from support.five import LIMITS, Five, evidence, number_of, put, to_hold, to_store
 from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
+from zdynamo.core.coordinator.forwards import PATIENCE
+from zdynamo.core.coordinator.pending import SCAN_MS
 from zdynamo.core.events import Effect, FromClient, FromPeer, PeerUnreachable, Reply, Tick, ViewChanged
-from zdynamo.core.forwards import PATIENCE
-from zdynamo.core.hints import Held
-from zdynamo.core.patience import SAVED_MAX, TIMEOUTS
-from zdynamo.core.pending import SCAN_MS
+from zdynamo.core.failures.patience import SAVED_MAX, TIMEOUTS
+from zdynamo.core.replicas.hints import Held
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Delete,

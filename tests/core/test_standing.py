@@ -5,8 +5,8 @@ from support.five import RECORD, Five, put, to_hold
 from support.nodes import CLUSTER, PARTITIONS, answers, request_id, sent
 
 from zdynamo.core.events import Effect, FromPeer, Send
-from zdynamo.core.partitions import KEY as PARTITIONS_KEY
-from zdynamo.core.session import OLD_FOLDER, POWER_CUT
+from zdynamo.core.recovery.partitions import KEY as PARTITIONS_KEY
+from zdynamo.core.recovery.session import OLD_FOLDER, POWER_CUT
 from zdynamo.messages import (
     DescribeNode,
     Frame,

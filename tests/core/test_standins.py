@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from support.five import LIMITS, Five
 from support.nodes import PARTITIONS, LoneNode, view
 
-from zdynamo.core.placement import Placement
-from zdynamo.core.ring import Ring
-from zdynamo.core.standins import Takers, next_fallback, readers, takers
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.owners.ring import Ring
+from zdynamo.core.owners.standins import Takers, next_fallback, readers, takers
 
 FULL = LIMITS.peer_bytes_max
 States = dict[str, str]  # of each other member: "up", "down", "lost", or "full"

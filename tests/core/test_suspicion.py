@@ -2,7 +2,7 @@
 
 import pytest
 
-from zdynamo.core.suspicion import Inquiry, Others, Word, least_ms, second_verdict, verdict, wait_ms
+from zdynamo.core.failures.suspicion import Inquiry, Others, Word, least_ms, second_verdict, verdict, wait_ms
 from zdynamo.messages import MemberState
 
 NOBODY, THREE = Others(0, 0), Others(3, 3)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zdynamo.core.table import MEMBERS_MAX, MemberTable
+from zdynamo.core.members.table import MEMBERS_MAX, MemberTable
 from zdynamo.messages import Addresses, MemberRecord
 
 ADDRESSES = Addresses("a:1", "a:2", "a:3", "")

@@ -1,6 +1,6 @@
 """A quorum counts distinct replicas."""
 
-from zdynamo.core.tally import Tally
+from zdynamo.core.coordinator.tally import Tally
 
 
 def test_a_repeated_answer_counts_once() -> None:

@@ -3,8 +3,8 @@
 import pytest
 from support.deaths import EXPIRES_MS, sibling
 
-from zdynamo.core.record import EMPTY, NOTHING_SEEN, Record
-from zdynamo.core.tombstones import Tombstones, ends_ms, is_dead
+from zdynamo.core.reaping.tombstones import Tombstones, ends_ms, is_dead
+from zdynamo.core.records.record import EMPTY, NOTHING_SEEN, Record
 from zdynamo.partition import storage_key
 from zdynamo.storage.memory import MemoryStore
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.nodes import PARTITIONS, WALL_MS
 
-from zdynamo.core.aside import Aside
-from zdynamo.core.dots import BIRTH_BYTES, Dots
-from zdynamo.core.hybrid_clock import HybridClock
-from zdynamo.core.record import EMPTY, Clock, Record, Sibling, decode_record, encode_record
-from zdynamo.core.replica import NO_COPY, Replica
-from zdynamo.core.rounds import Rounds
-from zdynamo.core.tombstones import Tombstones
-from zdynamo.core.trees import BUILDING, UNKNOWN, Trees, digest, leaves_of
+from zdynamo.core.anti_entropy.trees import BUILDING, UNKNOWN, Trees, digest, leaves_of
+from zdynamo.core.reaping.rounds import Rounds
+from zdynamo.core.reaping.tombstones import Tombstones
+from zdynamo.core.records.dots import BIRTH_BYTES, Dots
+from zdynamo.core.records.hybrid_clock import HybridClock
+from zdynamo.core.records.record import EMPTY, Clock, Record, Sibling, decode_record, encode_record
+from zdynamo.core.replicas.aside import Aside
+from zdynamo.core.replicas.replica import NO_COPY, Replica
 from zdynamo.partition import PARTITIONS_MAX, partition_of_storage_key, storage_key, stretch
 from zdynamo.storage.memory import MemoryStore
 

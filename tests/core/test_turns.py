@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from zdynamo.core.turns import LATE_MS_MAX, Turn, Turns
+from zdynamo.core.reaping.turns import LATE_MS_MAX, Turn, Turns
 
 
 def test_the_first_that_is_due_comes_first() -> None:

@@ -5,8 +5,8 @@ from support.memberships import LoneMembership
 from support.nodes import LoneNode, answers, member, request_id, view
 
 from zdynamo.core.events import Noted
-from zdynamo.core.membership_events import MembershipEffect, NewView
-from zdynamo.core.views import LASTING_MS, REMEDY, Views
+from zdynamo.core.members.events import MembershipEffect, NewView
+from zdynamo.core.members.views import LASTING_MS, REMEDY, Views
 from zdynamo.messages import DescribeNode, NodeDescription
 
 ANOTHER = 7  # digest of a table

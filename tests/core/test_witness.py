@@ -24,8 +24,8 @@ from support.five import Five
 from support.nodes import PARTITIONS, LoneNode, sent, view
 
 from zdynamo.core.events import Noted, Send, ViewChanged
-from zdynamo.core.tombstones import KEY as INDEX
-from zdynamo.core.witness import KEYS_MAX, OLD_COPY, PASSES_MAX, RESTARTED
+from zdynamo.core.reaping.tombstones import KEY as INDEX
+from zdynamo.core.reaping.witness import KEYS_MAX, OLD_COPY, PASSES_MAX, RESTARTED
 from zdynamo.messages import (
     BeginRound,
     HandOver,

@@ -3,10 +3,10 @@
 import pytest
 from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
 
-from zdynamo.core.context import clock_in, encode_context
 from zdynamo.core.events import Effect, FromClient, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
-from zdynamo.core.hybrid_clock import DOUBT_MS
-from zdynamo.core.record import (
+from zdynamo.core.records.context import clock_in, encode_context
+from zdynamo.core.records.hybrid_clock import DOUBT_MS
+from zdynamo.core.records.record import (
     EMPTY,
     NOTHING_SEEN,
     Clock,

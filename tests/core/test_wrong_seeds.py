@@ -3,8 +3,8 @@
 from random import Random
 
 from zdynamo.core.events import Noted, Now
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import Fail, Kept, Profile, SeedAnswered
+from zdynamo.core.members.events import Fail, Kept, Profile, SeedAnswered
+from zdynamo.core.members.membership import Membership
 from zdynamo.core.settings import Rhythms
 from zdynamo.messages import Addresses, Constants, MemberRecord, MemberView, Refused, Topology
 from zdynamo.partition import HASH_VERSION

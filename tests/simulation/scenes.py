@@ -2,8 +2,8 @@
 
 from itertools import count
 
-from zdynamo.core.record import Record, decode_record
-from zdynamo.core.replica import BIRTH_BYTES
+from zdynamo.core.records.record import Record, decode_record
+from zdynamo.core.replicas.replica import BIRTH_BYTES
 from zdynamo.messages import ClientAnswer, ClientRequest, Delete, Done, Found, Get, Put
 from zdynamo.partition import storage_key
 from zdynamo.testing.simulator import Simulation

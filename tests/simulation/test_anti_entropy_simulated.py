@@ -5,8 +5,8 @@ from random import Random
 import pytest
 
 from simulation.scenes import NAMES, ask, cluster, delete, get, held, held_values, put, request_id, values
-from zdynamo.core.hashes import roots_of
-from zdynamo.core.replica import BIRTH_BYTES
+from zdynamo.core.anti_entropy.hashes import roots_of
+from zdynamo.core.replicas.replica import BIRTH_BYTES
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.messages import Absent, DescribeNode, NodeDescription, Put, Repair, RepairProgress

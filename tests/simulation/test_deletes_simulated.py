@@ -7,9 +7,9 @@ import pytest
 
 from simulation.scenes import NAMES, ask, cluster, delete, get, put, request_id, values
 from simulation.workload import Client
+from zdynamo.core.reaping.tombstones import KEY as INDEX
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import OWN_KEYS
-from zdynamo.core.tombstones import KEY as INDEX
 from zdynamo.messages import Absent, ClientAnswer, Done, Explain, Explained, Found
 from zdynamo.testing.simulator import Simulation
 

@@ -6,8 +6,8 @@ import pytest
 
 from simulation.scenes import cluster, request_id
 from zdynamo import codec
-from zdynamo.core.opinions import PROBES_MAX
-from zdynamo.core.suspicion import WITNESSES_MAX
+from zdynamo.core.failures.opinions import PROBES_MAX
+from zdynamo.core.failures.suspicion import WITNESSES_MAX
 from zdynamo.messages import ClientAnswer, Get, PeerMessage, Probe, Put
 from zdynamo.testing.simulator import Simulation
 

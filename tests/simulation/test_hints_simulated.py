@@ -3,7 +3,7 @@
 import pytest
 
 from simulation.scenes import ask, cluster, get, held_values, put, request_id, values
-from zdynamo.core.handoff import Handover
+from zdynamo.core.replicas.handoff import Handover
 from zdynamo.messages import Done, Get, OutcomeUnknown, Put, QuorumNotMet
 from zdynamo.partition import partition_of
 from zdynamo.testing.simulator import Simulation

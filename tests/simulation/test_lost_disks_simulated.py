@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from simulation.scenes import NAMES, cluster, delete, get, held, held_values, put, values
-from zdynamo.core.replica import BIRTH_BYTES
+from zdynamo.core.replicas.replica import BIRTH_BYTES
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Absent, QuorumNotMet
 from zdynamo.testing.simulator import Simulation

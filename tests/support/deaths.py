@@ -4,8 +4,8 @@ import xxhash
 
 from support.nodes import PARTITIONS, WALL_MS, LoneNode, view
 from zdynamo.core.events import Effect, Tick
-from zdynamo.core.placement import Placement
-from zdynamo.core.record import Clock, Record, Sibling, encode_record
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Dot, StoreReplica
 from zdynamo.partition import partition_of_storage_key, storage_key

@@ -4,9 +4,9 @@ from msgspec.structs import replace
 
 from support.nodes import WALL_MS, LoneNode, request_id, sent, view
 from zdynamo.core.events import Effect, News, Tick, ViewChanged
-from zdynamo.core.hints import Held
-from zdynamo.core.placement import Placement
-from zdynamo.core.record import Clock, Record, Sibling, encode_record
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
+from zdynamo.core.replicas.hints import Held
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Bucket, Get, HandOver, HoldReplica, PathLost, Put, StoreReplica
 from zdynamo.partition import partition_of_storage_key

@@ -3,8 +3,7 @@
 from random import Random
 
 from zdynamo.core.events import Noted, Now
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import (
+from zdynamo.core.members.events import (
     Gossiped,
     Kept,
     MembershipEffect,
@@ -13,6 +12,7 @@ from zdynamo.core.membership_events import (
     Profile,
     Ticked,
 )
+from zdynamo.core.members.membership import Membership
 from zdynamo.core.settings import Rhythms
 from zdynamo.messages import Addresses, Constants, Heartbeat, MemberRecord, Rumor, View
 from zdynamo.partition import HASH_VERSION

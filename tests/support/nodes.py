@@ -5,8 +5,8 @@ from random import Random
 from msgspec.structs import replace
 
 from zdynamo.core.events import Effect, Event, FromClient, FromPeer, Now, Reply, Send, ViewChanged
-from zdynamo.core.layout import make_layout
 from zdynamo.core.node import Node
+from zdynamo.core.owners.layout import make_layout
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     PROTOCOL_HIGHEST,

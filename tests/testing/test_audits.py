@@ -3,8 +3,8 @@
 from simulation.scenes import BUCKET, NAMES, cluster, delete, put
 
 from zdynamo import codec
-from zdynamo.core.record import Clock, Record, Sibling, encode_record
-from zdynamo.core.replica import UNBORN
+from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
+from zdynamo.core.replicas.replica import UNBORN
 from zdynamo.messages import ClientAnswer, DescribeNode
 from zdynamo.partition import storage_key
 from zdynamo.testing import audits

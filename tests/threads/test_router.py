@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from threads.clusters import WITHIN_S, eventually, own_context
 from zdynamo import codec
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import Heard, Kept, Profile
+from zdynamo.core.members.events import Heard, Kept, Profile
+from zdynamo.core.members.membership import Membership
 from zdynamo.core.settings import Rhythms
 from zdynamo.messages import Addresses, Constants, Heartbeat, Hello, MemberRecord, Rumor, Table, View
 from zdynamo.partition import HASH_VERSION

@@ -18,9 +18,9 @@ from threads.clusters import (
     running,
     settings,
 )
-from zdynamo.core.dots import COUNTER_KEY
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import Kept, Profile
+from zdynamo.core.members.events import Kept, Profile
+from zdynamo.core.members.membership import Membership
+from zdynamo.core.records.dots import COUNTER_KEY
 from zdynamo.core.settings import Rhythms
 from zdynamo.errors import StoreFailed, StoreFull
 from zdynamo.messages import (

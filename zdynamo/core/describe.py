@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from zdynamo.core.buckets import table_digest
 from zdynamo.core.events import Effect, Noted, Reply
-from zdynamo.core.placement import Placement
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.records.buckets import table_digest
 from zdynamo.core.served import BOUNDS_US, Histogram, Served
 from zdynamo.core.state import State
 from zdynamo.messages import (

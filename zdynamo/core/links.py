@@ -7,8 +7,8 @@ says Hello; who is of another cluster, or speaks no common version, is told so.
 from dataclasses import dataclass
 
 from zdynamo.core.events import Effect, Noted, Send, SendStranger
-from zdynamo.core.placement import Placement
-from zdynamo.core.table import is_sound
+from zdynamo.core.members.table import is_sound
+from zdynamo.core.owners.placement import Placement
 from zdynamo.messages import (
     PROTOCOL_HIGHEST,
     PROTOCOL_LOWEST,
@@ -16,11 +16,17 @@ from zdynamo.messages import (
     Hello,
     NodeId,
     PeerMessage,
+    Ping,
+    Pong,
+    Probe,
+    Probed,
     Refusal,
+    Table,
 )
 
 HELLO_EVERY_MS = 100  # to one peer that does not know us
 REFUSAL_EVERY_MS = 5_000  # to one stranger, and in the log
+CONTROL = (Hello, Ping, Pong, Probe, Probed, Table)
 LINKS_MAX = 4096  # senders remembered; beyond, the Hello of one who is no member yet is forgotten
 REFUSED_MAX = 256  # strangers remembered; beyond, the oldest may be told again
 
@@ -151,3 +157,8 @@ def _mismatch(frame: Frame, hello: Hello | None, placement: Placement) -> str:
         if getattr(mine, name) != getattr(theirs, name):
             return f"{name} differs: {getattr(mine, name)} here, {getattr(theirs, name)} there"
     return ""
+
+
+def comes_later(frame: Frame) -> bool:
+    """A sort key: what keeps links and opinions alive is taken before the data that waits with it."""
+    return not (frame.messages and isinstance(frame.messages[0], CONTROL))

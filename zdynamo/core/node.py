@@ -8,7 +8,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from zdynamo.core.compare import Compare
+from zdynamo.core.anti_entropy.asking import AntiEntropy
+from zdynamo.core.coordinator.explains import Explains
+from zdynamo.core.coordinator.listings import Listings
+from zdynamo.core.coordinator.pending import answer
+from zdynamo.core.coordinator.requests import Requests
+from zdynamo.core.coordinator.write import Write
 from zdynamo.core.describe import describe_cluster, describe_node, figures_of
 from zdynamo.core.events import (
     Effect,
@@ -26,23 +31,18 @@ from zdynamo.core.events import (
     Tick,
     ViewChanged,
 )
-from zdynamo.core.evidence import path_lost
-from zdynamo.core.explains import Explains
-from zdynamo.core.handoff import Handoff, Handover
+from zdynamo.core.failures.evidence import path_lost
 from zdynamo.core.links import Links
-from zdynamo.core.listings import Listings
-from zdynamo.core.pending import answer
-from zdynamo.core.placement import Placement
-from zdynamo.core.pulls import Pulls
-from zdynamo.core.reaper import Reaper
-from zdynamo.core.requests import Requests
+from zdynamo.core.owners.placement import Placement
+from zdynamo.core.reaping.reaper import Reaper
+from zdynamo.core.recovery.pulls import Pulls
+from zdynamo.core.recovery.standing import Standing
+from zdynamo.core.replicas.handoff import Handoff, Handover
+from zdynamo.core.replicas.storing import Storing
 from zdynamo.core.served import Histogram, Served
 from zdynamo.core.settings import NodeLimits
-from zdynamo.core.standing import Standing
 from zdynamo.core.state import State
 from zdynamo.core.store import Store
-from zdynamo.core.storing import Storing
-from zdynamo.core.write import Write
 from zdynamo.messages import (
     BeginRound,
     Bucket,
@@ -147,7 +147,7 @@ class Node:
         self._handoff = Handoff(state, self._pending, linked=self._links.heard)
         self._reaper = Reaper(state, heal=self._requests.heal, heard_round=self._pulls.heard_round, random=random)
         self._listings = Listings(state, self._pending, fetch=self._requests.local)
-        self._compare = Compare(
+        self._anti_entropy = AntiEntropy(
             state, linked=self._links.heard, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48)
         )
         self._explains = Explains(state, self._pending, waits=self._reaper.waits)
@@ -191,12 +191,12 @@ class Node:
             ReplicaListed: self._listings.replica_listed,
             Inspect: self._explains.inspect,
             Inspected: self._explains.inspected,
-            CompareHashes: self._compare.others.hashes_wanted,
-            Hashes: self._compare.hashes,
-            CompareKeys: self._compare.others.keys_wanted,
-            LeafKeys: self._compare.answered,
-            SwapRecords: self._compare.others.swap_wanted,
-            RecordsSwapped: self._compare.answered,
+            CompareHashes: self._anti_entropy.answering.hashes_wanted,
+            Hashes: self._anti_entropy.hashes,
+            CompareKeys: self._anti_entropy.answering.keys_wanted,
+            LeafKeys: self._anti_entropy.answered,
+            SwapRecords: self._anti_entropy.answering.swap_wanted,
+            RecordsSwapped: self._anti_entropy.answered,
         }
 
     def step(self, event: Event, now: Now) -> list[Effect]:
@@ -220,8 +220,8 @@ class Node:
         self._state.discarded()
         self._pulls.discarded()
         self._standing.discarded()
-        self._reaper.abandoned()
-        self._compare.abandoned()
+        self._reaper.discarded()
+        self._anti_entropy.discarded()
         self.counters["commits.failed"] += 1
         kept = self._handoff.abandon(self._requests.abandon(effects, surely_nothing=surely_nothing))
         kept += self._listings.abandon()
@@ -239,7 +239,7 @@ class Node:
         dues = [self._requests.next_due_ms]
         if self._placement is not None and self._placement.owners and not self.stopping:
             dues += (self._pulls.next_due_ms, self._handoff.next_due_ms, self._reaper.next_due_ms)
-            dues += (self._compare.next_due_ms, self._standing.next_due_ms)
+            dues += (self._anti_entropy.next_due_ms, self._standing.next_due_ms)
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     @property
@@ -259,7 +259,7 @@ class Node:
         effects: list[Effect] = self._links.view_changed(placement, now.monotonic_ms)
         effects += self._pulls.view_changed(placement, now)
         self._standing.view_changed(placement, now)
-        self._compare.view_changed(placement, now)
+        self._anti_entropy.view_changed(placement, now)
         if view.layout is not None:
             effects += self._requests.layout_known(placement, now)
         self._handoff.view_changed()
@@ -297,7 +297,7 @@ class Node:
         if placement.owners and not self.stopping:
             effects += self._pulls.tick(placement, now) + self._standing.tick(placement, now)
             effects += self._handoff.tick(placement, now)
-            effects += self._reaper.tick(placement, now) + self._compare.tick(placement, now)
+            effects += self._reaper.tick(placement, now) + self._anti_entropy.tick(placement, now)
         return effects
 
     def _from_peer(self, event: FromPeer, now: Now) -> list[Effect]:
@@ -382,7 +382,7 @@ class Node:
         if isinstance(request, DescribeNode):
             return self._describe_node(client, request, placement, now)
         if isinstance(request, Repair):
-            return self._compare.repair(client, request, placement, now)
+            return self._anti_entropy.repair(client, request, placement, now)
         deadline_ms = request.deadline_ms - event.waited_ms
         if isinstance(request, ListKeys):
             empty = self._requests.surely_empty(placement)
@@ -391,10 +391,10 @@ class Node:
 
     def _describe_node(self, client: bytes, request: DescribeNode, placement: Placement, now: Now) -> list[Effect]:
         state, served = self._state, self.served
-        counters = self.counters | self._compare.figures(now) | self._pending.figures()
+        counters = self.counters | self._anti_entropy.figures(now) | self._pending.figures()
         counters |= {"reads.with_siblings": served.siblings, "tombstones.waiting": self._reaper.waiting}
         notices = (*self._pulls.notices(placement), *self._standing.notices(placement))
-        notices += tuple(self._compare.notices(placement, now))
+        notices += tuple(self._anti_entropy.notices(placement, now))
         uptime_ms, figures = now.monotonic_ms - self._started_ms, figures_of(placement, state, served, self.turns)
         held = self._handoff.describe(now)
         return [Reply(client, describe_node(request, placement, counters, notices, state, uptime_ms, held, figures))]

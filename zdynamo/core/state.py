@@ -3,22 +3,22 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from zdynamo.core.aside import Aside
-from zdynamo.core.buckets import Buckets
-from zdynamo.core.dots import Dots
+from zdynamo.core.anti_entropy.pace import Pace
+from zdynamo.core.anti_entropy.trees import Trees
 from zdynamo.core.events import Randomness
-from zdynamo.core.hints import Hints
-from zdynamo.core.hybrid_clock import HybridClock
-from zdynamo.core.pace import Pace
-from zdynamo.core.partitions import Partitions
-from zdynamo.core.patience import Patience
-from zdynamo.core.replica import Replica
-from zdynamo.core.rounds import Rounds
-from zdynamo.core.session import Session
+from zdynamo.core.failures.patience import Patience
+from zdynamo.core.reaping.rounds import Rounds
+from zdynamo.core.reaping.tombstones import Tombstones
+from zdynamo.core.records.buckets import Buckets
+from zdynamo.core.records.dots import Dots
+from zdynamo.core.records.hybrid_clock import HybridClock
+from zdynamo.core.recovery.partitions import Partitions
+from zdynamo.core.recovery.session import Session
+from zdynamo.core.replicas.aside import Aside
+from zdynamo.core.replicas.hints import Hints
+from zdynamo.core.replicas.replica import Replica
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import Store
-from zdynamo.core.tombstones import Tombstones
-from zdynamo.core.trees import Trees
 from zdynamo.messages import Bucket
 
 

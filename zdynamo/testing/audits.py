@@ -6,16 +6,16 @@ or the time that it has for coming to rest is over.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from zdynamo.core.dots import BIRTH_BYTES
-from zdynamo.core.forming import HELD_MAX
-from zdynamo.core.reads import HEALS_MAX, LINGERING_MAX
-from zdynamo.core.reaper import KEYS_IN_PROGRESS_MAX, PASSES_MAX
-from zdynamo.core.record import Sibling, decode_record, shown
-from zdynamo.core.repairs import REPAIRS_MAX
-from zdynamo.core.ring import owners
+from zdynamo.core.coordinator.forming import HELD_MAX
+from zdynamo.core.coordinator.reads import HEALS_MAX, LINGERING_MAX
+from zdynamo.core.coordinator.repairs import REPAIRS_MAX
+from zdynamo.core.owners.ring import owners
+from zdynamo.core.reaping.reaper import KEYS_IN_PROGRESS_MAX, PASSES_MAX
+from zdynamo.core.reaping.tombstones import KEY as INDEX
+from zdynamo.core.reaping.tombstones import is_dead
+from zdynamo.core.records.dots import BIRTH_BYTES
+from zdynamo.core.records.record import Sibling, decode_record, shown
 from zdynamo.core.store import OWN_KEYS
-from zdynamo.core.tombstones import KEY as INDEX
-from zdynamo.core.tombstones import is_dead
 from zdynamo.messages import Layout
 from zdynamo.partition import partition_of_storage_key, split_storage_key, storage_key
 from zdynamo.testing.history import Key

@@ -9,7 +9,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from zdynamo.core.ring import owners
+from zdynamo.core.owners.ring import owners
 from zdynamo.messages import (
     Absent,
     ClientAnswer,

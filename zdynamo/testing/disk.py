@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from zdynamo.core.membership_events import Kept
+from zdynamo.core.members.events import Kept
 from zdynamo.errors import StoreFailed, StoreFull
 from zdynamo.storage.memory import MemoryStore
 

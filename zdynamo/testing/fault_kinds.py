@@ -263,4 +263,3 @@ KINDS: dict[str, Callable[[Faults], Started | None]] = {
     "skew": _skew,
     "jump": _jump,
 }
-LOSING = frozenset({"power-cut", "lost-disk", "old-copy"})  # copies

@@ -24,8 +24,8 @@ from zdynamo.core.events import (
     Tick,
     ViewChanged,
 )
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import (
+from zdynamo.core.links import comes_later
+from zdynamo.core.members.events import (
     AskSeed,
     Fail,
     Gossiped,
@@ -40,22 +40,16 @@ from zdynamo.core.membership_events import (
     SeedAnswered,
     Ticked,
 )
+from zdynamo.core.members.membership import Membership
 from zdynamo.core.node import Node
 from zdynamo.errors import StoreFailed, StoreFull
 from zdynamo.messages import (
     ClientAnswer,
     Forward,
-    Frame,
     Gossip,
-    Hello,
     NodeId,
     PeerMessage,
-    Ping,
-    Pong,
-    Probe,
-    Probed,
     Refused,
-    Table,
     Topology,
     View,
 )
@@ -66,7 +60,6 @@ if TYPE_CHECKING:
 
 SYNC_MS = 1_000  # between fsyncs
 QUEUE_MAX = 10_000  # messages of a kind that wait for a node that does not look; beyond, they are lost
-CONTROL = (Hello, Ping, Pong, Probe, Probed, Table)
 
 
 class SimulatedNode:
@@ -220,7 +213,7 @@ class SimulatedNode:
             frames = [codec.decode_frame(frame) for frame in self._frames]
             self._frames.clear()
             if len(frames) > 1:
-                frames.sort(key=_data_after_control)
+                frames.sort(key=comes_later)
             events += [FromPeer(frame, waited_ms) for frame in frames]
         while self._requests:
             client, encoded = self._requests.popleft()
@@ -358,7 +351,3 @@ class SimulatedNode:
     def _fail(self, reason: str) -> None:
         self.failed = reason
         self.simulation.kill(self.name)
-
-
-def _data_after_control(frame: Frame) -> bool:
-    return not (frame.messages and isinstance(frame.messages[0], CONTROL))

@@ -9,23 +9,22 @@ from random import Random
 from typing import NamedTuple
 
 from zdynamo import codec
-from zdynamo.core.buckets import table_digest
 from zdynamo.core.events import Noted, Now
-from zdynamo.core.membership_events import Profile
+from zdynamo.core.members.events import Profile
+from zdynamo.core.members.joining import constants_for
+from zdynamo.core.records.buckets import table_digest
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.messages import (
     Addresses,
     Bucket,
     ClientAnswer,
     ClientRequest,
-    Constants,
     DescribeCluster,
     Gossip,
     PeerMessage,
     Refused,
     Topology,
 )
-from zdynamo.partition import HASH_VERSION
 from zdynamo.testing.agenda import Agenda
 from zdynamo.testing.disk import Disk
 from zdynamo.testing.network import Network
@@ -263,7 +262,6 @@ class Simulation:
 
 def _profile(name: str, seeds: tuple[str, ...], simulation: Simulation, *, found: bool) -> Profile:
     addresses = Addresses(f"{name}:client", f"{name}:peer", f"{name}:gossip", "")
-    minimum = max(simulation.min_members, 2 if seeds else 1)
     return Profile(
         name=name,
         addresses=addresses,
@@ -272,5 +270,7 @@ def _profile(name: str, seeds: tuple[str, ...], simulation: Simulation, *, found
         seeds=seeds,
         found=found,
         buckets_digest=table_digest(simulation.buckets_of(name)),
-        constants=Constants(simulation.partitions, simulation.n, HASH_VERSION, minimum, ""),
+        constants=constants_for(
+            partitions=simulation.partitions, n=simulation.n, min_members=simulation.min_members, seeds=seeds
+        ),
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from zdynamo.core.dots import BIRTH_BYTES
-from zdynamo.core.record import Record, Sibling, decode_record
-from zdynamo.core.tombstones import KEY as INDEX
+from zdynamo.core.reaping.tombstones import KEY as INDEX
+from zdynamo.core.records.dots import BIRTH_BYTES
+from zdynamo.core.records.record import Record, Sibling, decode_record
 from zdynamo.partition import storage_key
 from zdynamo.testing.faults import Fault
 from zdynamo.testing.history import Key, Operation

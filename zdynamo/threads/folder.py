@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from filelock import FileLock, Timeout
 
-from zdynamo.core.membership_events import Kept
+from zdynamo.core.members.events import Kept
 from zdynamo.errors import ConfigError, StoreDamaged
 from zdynamo.threads.machine import place_of
 

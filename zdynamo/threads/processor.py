@@ -25,11 +25,12 @@ from zdynamo.core.events import (
     Tick,
     ViewChanged,
 )
-from zdynamo.core.membership_events import Heard
+from zdynamo.core.links import comes_later
+from zdynamo.core.members.events import Heard
 from zdynamo.core.node import Node
 from zdynamo.core.store import Store
 from zdynamo.errors import Malformed, StoreFailed, StoreFull
-from zdynamo.messages import ClientAnswer, Frame, Hello, NodeId, PeerMessage, Ping, Pong, Probe, Probed, Table, View
+from zdynamo.messages import ClientAnswer, Frame, NodeId, PeerMessage, View
 from zdynamo.threads import router, sender
 from zdynamo.threads.channel import Socket, offer, waiting
 from zdynamo.threads.clock import monotonic_us, now
@@ -46,7 +47,6 @@ DRAIN_MS = 800  # that requests in progress have when the node stops
 LOOK_MS = 100  # between two looks at the sockets at most: a process that was stopped meanwhile notices it
 LATE_MS = 20  # that a look may be late without meaning that
 STOP, END = b"stop", b"end"
-CONTROL = (Hello, Ping, Pong, Probe, Probed, Table)
 
 
 class Processor:
@@ -185,7 +185,7 @@ class Processor:
                 fields: dict[str, object] = {"sender": _printable(parts[0]), "bytes": len(parts[-1])}
                 self._log.seldom("warning", "frame.malformed", fields)
         self._node.counters["frames.taken"] += len(frames)
-        frames.sort(key=_data_after_control)
+        frames.sort(key=comes_later)
         for frame in frames:
             if frame.traces and self._tracer is not None:
                 self._tracer.heard(frame, moment.monotonic_ms)
@@ -291,10 +291,6 @@ def _peers(view: View) -> list[sender.PeerAddress]:
         for member in view.members
         if member.record.id != view.me.id
     ]
-
-
-def _data_after_control(frame: Frame) -> bool:
-    return not (frame.messages and isinstance(frame.messages[0], CONTROL))
 
 
 def _printable(identity: bytes) -> str:

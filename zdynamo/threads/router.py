@@ -8,8 +8,7 @@ import zmq
 
 from zdynamo import codec
 from zdynamo.core.events import Noted
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import (
+from zdynamo.core.members.events import (
     AskSeed,
     Fail,
     Gossiped,
@@ -24,6 +23,7 @@ from zdynamo.core.membership_events import (
     SeedAnswered,
     Ticked,
 )
+from zdynamo.core.members.membership import Membership
 from zdynamo.errors import Malformed
 from zdynamo.messages import DescribeCluster, Refused, Topology, View
 from zdynamo.threads.channel import Context, Socket, border, connect, disconnect, offer, waiting

@@ -19,15 +19,15 @@ import msgspec
 import zmq
 
 from zdynamo.config import Config
-from zdynamo.core.buckets import table_digest
-from zdynamo.core.membership import Membership
-from zdynamo.core.membership_events import Kept, Profile
+from zdynamo.core.members.events import Kept, Profile
+from zdynamo.core.members.joining import constants_for
+from zdynamo.core.members.membership import Membership
 from zdynamo.core.node import Node
+from zdynamo.core.records.buckets import table_digest
 from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.core.store import Store
 from zdynamo.errors import ConfigError, StoreError
-from zdynamo.messages import Addresses, Bucket, Constants
-from zdynamo.partition import HASH_VERSION
+from zdynamo.messages import Addresses, Bucket
 from zdynamo.storage import open_store
 from zdynamo.threads import pumps
 from zdynamo.threads.channel import Channels, Context, Socket, bind, border, offer, waiting
@@ -294,9 +294,6 @@ def _forget(kept: Kept) -> None:
 
 def _profile(config: Config, name: str, addresses: Addresses) -> Profile:
     cluster = config.cluster
-    constants = Constants(
-        cluster.partitions, cluster.n, HASH_VERSION, max(cluster.min_members, 2 if cluster.seeds else 1), ""
-    )
     return Profile(
         name=name,
         addresses=addresses,
@@ -306,7 +303,9 @@ def _profile(config: Config, name: str, addresses: Addresses) -> Profile:
         found=cluster.found,
         data=config.node.data,
         buckets_digest=table_digest(_buckets(config)),
-        constants=constants,
+        constants=constants_for(
+            partitions=cluster.partitions, n=cluster.n, min_members=cluster.min_members, seeds=cluster.seeds
+        ),
     )
 
 

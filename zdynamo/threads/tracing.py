@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind
 
+from zdynamo.core.coordinator.pending import Origin
 from zdynamo.core.events import Effect, Reply, Send
-from zdynamo.core.pending import Origin
 from zdynamo.core.served import OUTCOMES
 from zdynamo.messages import (
     ClientAnswer,

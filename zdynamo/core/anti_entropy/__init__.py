@@ -1,0 +1,1 @@
+"""How owners find out where they differ, and come to hold the same."""

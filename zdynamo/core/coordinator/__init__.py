@@ -1,0 +1,1 @@
+"""What clients ask of this node, from admission to the answer."""

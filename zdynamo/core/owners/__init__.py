@@ -1,0 +1,1 @@
+"""Who owns a key, and who stands in for an owner."""

@@ -1,0 +1,1 @@
+"""How what is dead leaves the disk, on proof that no copy of what it covers is left."""

@@ -1,0 +1,66 @@
+"""Where the records are that show no value, or soon will: an index in the store, for those who remove them.
+
+An entry may be out of date: a record is looked at again before anything is done about it. What is dead and has no entry
+does not exist.
+"""
+
+from collections.abc import Iterator
+
+from zdynamo.core.records.record import Record, current
+from zdynamo.core.store import OWN_KEYS, Store
+from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
+
+KEY = OWN_KEYS + b"dead"
+
+
+class Tombstones:
+    """The index, and which partitions have new entries."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.fresh: set[int] = set()  # partitions with entries that may be new to whoever last emptied this
+        start = KEY
+        while (found := next(store.scan(start, KEY + b"\xff\xff"), None)) is not None:
+            partition = partition_of_storage_key(found[0][len(KEY) :])
+            self.fresh.add(partition)
+            start = KEY + (partition + 1).to_bytes(PREFIX_BYTES, "big")
+
+    def note(self, key: bytes, record: Record) -> None:
+        """A record is being stored under that storage key: stage an entry if it is, or will be, dead."""
+        due_ms = ends_ms(record)
+        if due_ms is not None:
+            self._store.put(KEY + key, due_ms.to_bytes(8, "big"))
+            self.fresh.add(partition_of_storage_key(key))
+
+    def forget(self, key: bytes) -> None:
+        """Stage the removal of an entry."""
+        self._store.delete(KEY + key)
+
+    def renew(self, key: bytes, record: Record) -> None:
+        """Stage an entry as it is now, or its removal."""
+        if ends_ms(record) is None:
+            self.forget(key)
+        else:
+            self.note(key, record)
+
+    def entries(self, partition: int, after: bytes) -> Iterator[tuple[bytes, int]]:
+        """Committed entries behind a storage key (b"": all), in order: storage key, and when its record is dead."""
+        start = KEY + (after + b"\0" if after else partition.to_bytes(PREFIX_BYTES, "big"))
+        for key, due in self._store.scan(start, KEY + (partition + 1).to_bytes(PREFIX_BYTES, "big")):
+            yield key[len(KEY) :], int.from_bytes(due, "big")
+
+
+def ends_ms(record: Record) -> int | None:
+    """The wall clock time from which on nothing is shown of it; 0: it has ended; None: never."""
+    ends = 0
+    for sibling in current(record):
+        if not sibling.tombstone:
+            if sibling.expires_ms <= 0:
+                return None
+            ends = max(ends, sibling.expires_ms)
+    return ends
+
+
+def is_dead(record: Record, wall_ms: int) -> bool:
+    """Whether nothing is shown of it from that time on."""
+    return all(sibling.tombstone or 0 < sibling.expires_ms <= wall_ms for sibling in current(record))

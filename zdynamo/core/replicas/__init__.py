@@ -1,0 +1,1 @@
+"""What this node keeps for others: its own partitions, and hints for members that are away."""

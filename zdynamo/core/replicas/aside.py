@@ -1,0 +1,85 @@
+"""Copies that are out of sight: what an owner held of a partition that it was given an old copy of.
+
+Something may have been removed since that copy was made, so nothing of it may be shown, merged or sent. It is moved to
+the node's own keys, in slices; whoever comes to a key first moves it. A record that this very process has written over
+nothing is no part of the old copy, and stays.
+"""
+
+from collections.abc import Mapping
+
+from zdynamo.core.anti_entropy.trees import Trees
+from zdynamo.core.reaping.tombstones import Tombstones
+from zdynamo.core.records.dots import BIRTH_BYTES, Dots
+from zdynamo.core.records.record import EMPTY, decode_record
+from zdynamo.core.store import OWN_KEYS, Store
+from zdynamo.partition import partition_of_storage_key, stretch
+
+KEY = OWN_KEYS + b"aside"  # and the storage key; an empty value: nothing was held there
+SLICE_RECORDS = 200  # moved in one step
+SLICE_BYTES = 2**20
+
+
+class Aside:
+    """Moves copies out of sight, and knows where that is going on."""
+
+    def __init__(self, store: Store, dots: Dots, tombstones: Tombstones, trees: Trees) -> None:
+        self._store = store
+        self._dots = dots
+        self._tombstones = tombstones
+        self._trees = trees
+        self.moving: dict[int, bytes] = {}  # partition -> the storage key up to which all has been moved
+
+    def clear(self, key: bytes) -> None:
+        """Before a copy is read or stored: if an old one is in the way, it is moved."""
+        moved = self.moving.get(partition_of_storage_key(key))
+        if moved is not None and key > moved and self._store.get(KEY + key) is None:
+            self._move(key)
+
+    def move(self, partition: int) -> bool:
+        """A slice; whether that was the last."""
+        start, end = stretch(partition, self.moving[partition])
+        size = 0
+        for count, (key, stored) in enumerate(self._store.scan(start, end)):
+            if count >= SLICE_RECORDS or size >= SLICE_BYTES:
+                return False
+            if self._store.get(KEY + key) is None:
+                self._move(key)
+            self.moving[partition] = key
+            size += len(stored)
+        del self.moving[partition]
+        return True
+
+    def take(self, partition: int) -> list[tuple[bytes, bytes]]:
+        """A slice of what is aside, as it was stored, by storage key; it is aside no more. []: nothing is."""
+        start, end = stretch(partition)
+        taken: list[tuple[bytes, bytes]] = []
+        size = 0
+        for key, stored in self._store.scan(KEY + start, KEY + end):
+            if len(taken) >= SLICE_RECORDS or size >= SLICE_BYTES:
+                break
+            taken.append((key[len(KEY) :], stored))
+            size += len(stored)
+            self._store.delete(key)
+        return taken
+
+    def reload(self, moving: Mapping[int, bytes]) -> None:
+        """Partitions that are being moved, each with the storage key up to which that is done."""
+        self.moving = dict(moving)
+
+    def _move(self, key: bytes) -> None:
+        stored = self._store.get(key)
+        if stored is None or self._is_new(stored):
+            self._store.put(KEY + key, b"")
+            return
+        self._store.put(KEY + key, stored)
+        self._store.delete(key)
+        self._tombstones.forget(key)
+        encoded = stored[BIRTH_BYTES:]
+        self._trees.replaced(key, decode_record(encoded), encoded, EMPTY, b"")
+
+    def _is_new(self, stored: bytes) -> bool:
+        """Whether the copy has seen only what this process has minted."""
+        if not self._dots.is_of_this_process(int.from_bytes(stored[:BIRTH_BYTES], "big")):
+            return False
+        clock, actor = decode_record(stored[BIRTH_BYTES:]).clock, self._dots.actor
+        return all(dot[0] == actor for dot in clock.entries + clock.cloud)
