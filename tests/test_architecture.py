@@ -1,6 +1,7 @@
 """The shape of the code: layers import downwards only, the core is pure, sizes stay readable."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,14 @@ def imported_at_first(path: Path) -> set[str]:
 def test_nothing_is_ever_unpickled() -> None:
     for path in SOURCES:
         assert not {name.split(".")[0] for name in imports_of(path)} & {"pickle", "marshal", "shelve"}
+
+
+def test_the_picture_names_every_module_of_the_core_in_its_package() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    section = text[text.index("## The core, package by package") : text.index("## The way of one put")]
+    rows = re.findall(r"^\| `(\w+)/` \| [^|]+ \| ([^|]+) \|$", section, re.MULTILINE)
+    named = {package: set(re.findall(r"`(\w+)`", modules)) for package, modules in rows}
+    core = PACKAGE / "core"
+    packages = {"core": core} | {path.parent.name: path.parent for path in core.glob("*/__init__.py")}
+
+    assert named == {name: {path.stem for path in folder.glob("[!_]*.py")} for name, folder in packages.items()}
