@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 from support.nodes import WALL_MS
 
 from zdynamo.core.events import Noted, Now
@@ -172,8 +173,11 @@ def views_after(node: Membership, record: MemberRecord) -> tuple[list[View], lis
     )
 
 
-def test_a_later_start_that_others_remember_makes_the_folder_an_old_copy_and_that_is_kept_first() -> None:
-    views, keeps, noted = views_after(membership(kept(epoch=4)), remembered(epoch=7))
+@pytest.mark.parametrize("started_ms", [WALL_MS - 1, WALL_MS + 3_600_000], ids=["", "by a clock that is behind now"])
+def test_a_later_start_that_others_remember_makes_the_folder_an_old_copy_and_that_is_kept_first(
+    started_ms: int,
+) -> None:
+    views, keeps, noted = views_after(membership(kept(epoch=4)), remembered(epoch=7, started_ms=started_ms))
 
     assert [(view.me.epoch, view.old_copy) for view in views] == [(8, 8)]
     assert [(keep.epoch, keep.old_copy) for keep in keeps] == [(8, 8)]
@@ -187,15 +191,34 @@ def test_an_old_copy_that_was_found_is_told_again_after_a_restart() -> None:
     assert [effect.view.old_copy for effect in effects if isinstance(effect, NewView)] == [8]
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        remembered(epoch=4),  # the start before this one
-        remembered(epoch=7, started_ms=WALL_MS + 1),  # a twin that was started later, and will stop
-    ],
-)
-def test_other_records_of_this_node_are_no_old_copy(record: MemberRecord) -> None:
-    views, _, noted = views_after(membership(kept(epoch=4)), record)
+def test_a_later_start_is_remembered_against_a_record_that_replaced_it_until_a_greater_epoch_is_told() -> None:
+    """Whichever of the two records is believed, the old copy has to hear of the other."""
+    later, old_copy = remembered(epoch=7, boot="later"), remembered(epoch=7, boot="old")
+    table = MemberTable([later])
+
+    table.merge([replace(old_copy, version=51)])
+    told = table.told_to("a")
+    table.merge([replace(old_copy, version=52, epoch=8)])
+
+    assert [record.boot for record in told] == ["old", "later"]
+    assert not table.has_to_hear("a")
+    assert [record.boot for record in table.told_to("a")] == ["old"]
+
+
+def test_an_old_copy_that_has_said_more_than_the_later_start_hears_of_it_all_the_same() -> None:
+    node = membership(kept(epoch=4))
+    node.start(Now(0, WALL_MS))
+    for version in (60, 70):  # nobody's: it says what is true above them
+        nobodys = replace(remembered(epoch=4), version=version)
+        node.step(Gossiped(Rumor("cluster", "b", (nobodys,), None)), Now(9, WALL_MS))
+
+    effects = node.step(Gossiped(Rumor("cluster", "b", (remembered(epoch=7, boot="c"),), None)), Now(10, WALL_MS))
+
+    assert [effect.view.old_copy for effect in effects if isinstance(effect, NewView)] == [8]
+
+
+def test_the_start_before_this_one_makes_no_old_copy() -> None:
+    views, _, noted = views_after(membership(kept(epoch=4)), remembered(epoch=4))
 
     assert [view.old_copy for view in views] == [0]
     assert noted == []

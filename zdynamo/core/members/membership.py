@@ -214,7 +214,8 @@ class Membership:
             noted.append(self._bucket_tables.said(record, message.buckets_digest, now.monotonic_ms))
         if any(noted):
             effects += [*filter(None, noted), self._new_view(now)]
-        return effects + self._exchange(message.id, now) if differs else effects
+        tells = differs or self._table.has_to_hear(message.id)
+        return effects + self._exchange(message.id, now) if tells else effects
 
     def _heard(self, cluster: str, sender: NodeId, message: object, now: Now) -> list[MembershipEffect]:
         if cluster != self._cluster or not self._cluster:
@@ -226,7 +227,7 @@ class Membership:
         if isinstance(message, Table):
             effects = self._merge(message.members, message.layout, now)
             if message.answer and sender in self._opinions:
-                effects.append(Mail(sender, Table(self._table.all, self._layout, answer=False)))
+                effects.append(Mail(sender, Table(self._table.told_to(sender), self._layout, answer=False)))
             return effects
         if isinstance(message, LayoutWanted) and sender == self._id:
             return self._decide_layout(now)
@@ -263,9 +264,10 @@ class Membership:
         assert me is not None
         if record.status == "removed":
             return [Fail(REMOVED)]
-        if record.version < me.version or record == me:
+        mine = record.boot == me.boot
+        if record == me or (record.version < me.version and (mine or record.epoch < self._epoch)):
             return []
-        if record.boot == me.boot:  # nobody has ever said this: say what is true above it
+        if mine:  # nobody has ever said this: say what is true above it
             return self._publish_me(record.version, now)
         if record.boot != self._twin_boot:
             self._twin_boot, self._twin_sightings = record.boot, 0
@@ -274,11 +276,11 @@ class Membership:
         if self._twin_sightings >= TWIN_SIGHTINGS and later:
             return [Fail(f"a node with the same id is alive at {record.addresses.client}: was the data folder copied?")]
         noted: list[MembershipEffect] = []
-        if record.epoch >= self._epoch and record.started_ms < me.started_ms:  # kept before it was ever published
+        if record.epoch >= self._epoch:  # kept before it was ever published; the clock is not asked: it may be behind
             noted.append(Noted("member.old_copy", {"epoch": self._epoch, "remembered": record.epoch}, "warning"))
             self._old_copy = record.epoch + 1
         self._epoch = max(self._epoch, record.epoch + 1)
-        return noted + self._publish_me(record.version, now)
+        return noted + self._publish_me(max(record.version, me.version), now)
 
     def _exchange_with_all(self, now: Now) -> list[MembershipEffect]:
         return [effect for record in self._others() for effect in self._exchange(record.id, now)]
@@ -287,7 +289,7 @@ class Membership:
         if now.monotonic_ms - self._exchanged_at_ms.get(peer, -EXCHANGE_AGAIN_MS) < EXCHANGE_AGAIN_MS:
             return []
         self._exchanged_at_ms[peer] = now.monotonic_ms
-        return [Mail(peer, Table(self._table.all, self._layout, answer=True))]
+        return [Mail(peer, Table(self._table.told_to(peer), self._layout, answer=True))]
 
     # Liveness
 

@@ -17,6 +17,7 @@ class MemberTable:
 
     def __init__(self, records: Iterable[MemberRecord] = ()) -> None:
         self._records: dict[NodeId, MemberRecord] = {record.id: record for record in records}
+        self._earlier: dict[NodeId, MemberRecord] = {}  # of processes that those known now cannot have come after
         self.digest = self._digest()
 
     def merge(self, records: Iterable[MemberRecord]) -> list[MemberRecord]:
@@ -24,6 +25,7 @@ class MemberTable:
         news: dict[NodeId, MemberRecord] = {}
         for record in records:
             if self._is_news(record):
+                self._look_back(record)
                 self._records[record.id] = news[record.id] = record
         if news:
             self.digest = self._digest()
@@ -31,6 +33,14 @@ class MemberTable:
 
     def get(self, node: NodeId) -> MemberRecord | None:
         return self._records.get(node)
+
+    def told_to(self, node: NodeId) -> tuple[MemberRecord, ...]:
+        """All, and what a node has to hear of itself beside that."""
+        return (*self.all, self._earlier[node]) if node in self._earlier else self.all
+
+    def has_to_hear(self, node: NodeId) -> bool:
+        """Whether it may be older than what others remember of it."""
+        return node in self._earlier
 
     @property
     def all(self) -> tuple[MemberRecord, ...]:
@@ -51,6 +61,14 @@ class MemberTable:
         if known is None:
             return is_sound(record) and len(self._records) < MEMBERS_MAX
         return _rank(record) > _rank(known) and is_sound(record)
+
+    def _look_back(self, record: MemberRecord) -> None:
+        """Each start has a greater epoch than those before: a process that has not goes on from an old copy."""
+        known = self._earlier.get(record.id) or self._records.get(record.id)
+        if known is None or record.epoch > known.epoch:
+            self._earlier.pop(record.id, None)
+        elif record.boot != known.boot:
+            self._earlier[record.id] = known
 
     def _digest(self) -> int:
         return xxhash.xxh3_64_intdigest(msgspec.msgpack.encode([_rank(record) for record in self.all]))
