@@ -5,12 +5,12 @@ from random import Random
 
 import pytest
 
-from simulation.scenes import NAMES, ask, cluster, delete, get, put, request_id, values
+from simulation.scenes import BUCKET, DEADLINE_MS, NAMES, ask, cluster, delete, get, put, request_id, values
 from simulation.workload import Client
 from zdynamo.core.reaping.tombstones import KEY as INDEX
 from zdynamo.core.settings import NodeLimits
 from zdynamo.core.store import OWN_KEYS
-from zdynamo.messages import Absent, ClientAnswer, Done, Explain, Explained, Found
+from zdynamo.messages import Absent, ClientAnswer, Delete, Done, Explain, Explained, Found
 from zdynamo.testing.simulator import Simulation
 
 SEEDS = range(4)
@@ -263,3 +263,22 @@ def test_what_only_one_owner_has_deleted_goes_everywhere() -> None:
     simulation.run_until(lambda: all_is_gone(simulation), 60_000)
 
     assert isinstance(get(simulation, "a", b"k", r=3), Absent)
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_delete_of_a_value_that_has_expired_only_by_a_wrong_clock_is_done_or_not_acknowledged(
+    restarted: bool,
+) -> None:
+    simulation = cluster()
+    put(simulation, "b", b"k", b"secret", ttl_ms=1_800_000)
+    simulation.clock_skew_ms["a"] = 3_600_000
+    if restarted:
+        simulation.kill("a")
+        simulation.run(300)
+        simulation.start("a", "b")
+    simulation.run(65_000)  # a clock that has jumped is believed by then
+
+    told = ask(simulation, "a", Delete(request_id(), "", DEADLINE_MS, BUCKET, b"k"))
+    shown = values(get(simulation, "b", b"k", pr=2))
+
+    assert not (isinstance(told, Done) and shown)
