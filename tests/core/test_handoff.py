@@ -5,7 +5,7 @@ from support.five import RECORD, Five, handed_over, number_of, put, record_of
 from support.nodes import CLUSTER, LoneNode, sent, view
 
 from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Tick, ViewChanged
-from zdynamo.core.replicas.handoff import AGAIN_MS, ANSWER_MS, WINDOW, WINDOW_BYTES
+from zdynamo.core.replicas.handoff import AGAIN_MS, ANSWER_MS, LOOKED_MAX, LOOKED_REST_MS, WINDOW, WINDOW_BYTES
 from zdynamo.core.replicas.hints import Held
 from zdynamo.core.replicas.replica import BIRTH_BYTES
 from zdynamo.messages import Frame, HandOver, ReplicaRefused, ReplicaStored, StoreReplica
@@ -273,6 +273,23 @@ def test_while_a_partition_is_in_doubt_its_hints_stay() -> None:
     node.after(0)
 
     assert list(node.held) == [node.others[0]]
+
+
+def test_hints_without_a_record_end_so_many_in_a_step() -> None:
+    node = Five()
+    node.sees_down(node.others[0])
+    for number in range(2 * LOOKED_MAX):
+        node.node._state.hints.add(node.others[0], node.key_of(b"%d" % number), 1)
+    node.store.commit()
+    node.node.committed()
+    node.sees_down()
+    left = []
+
+    while node.held:
+        node.after(LOOKED_REST_MS)
+        left.append(node.held[node.others[0]].count if node.held else 0)
+
+    assert left == [LOOKED_MAX, 0]
 
 
 # Commits that fail

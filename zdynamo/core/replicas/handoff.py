@@ -20,6 +20,8 @@ from zdynamo.messages import HandOver, HintsHeld, NodeId
 WINDOW = 64  # records on their way to one target
 WINDOW_BYTES = 2**20  # of those; the last may be larger
 ANSWER_MS = 5_000  # that a target has for one
+LOOKED_MAX = 400  # hints in a step for which there is nothing to send
+LOOKED_REST_MS = 10  # after so many
 AGAIN_MS = 1_000  # after a refusal, a silence, or a sweep that left something
 
 
@@ -153,8 +155,11 @@ class Handoff:
     def _fill(self, target: NodeId, sweep: Sweep, placement: Placement, now: Now) -> list[Effect]:
         """As much as the window has room for; at the end of a sweep that left something, a rest."""
         effects: list[Effect] = []
-        for key in self._hints.keys(target, sweep.after):
+        for looked, key in enumerate(self._hints.keys(target, sweep.after)):
             if sweep.on_way >= WINDOW or sweep.bytes_on_way >= WINDOW_BYTES:
+                return effects
+            if looked == LOOKED_MAX:
+                self._due_ms = min(self._due_ms, now.monotonic_ms + LOOKED_REST_MS)
                 return effects
             sweep.after = key
             record = self._state.replica.fetch(key)
