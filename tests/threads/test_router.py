@@ -1,7 +1,7 @@
 """The router thread: gossip in and out, views to whoever reads them, whatever strangers say."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from zdynamo import codec
 from zdynamo.core.members.events import Heard, Kept, Profile
 from zdynamo.core.members.membership import Membership
 from zdynamo.core.settings import Rhythms
+from zdynamo.errors import StoreFailed
 from zdynamo.messages import Addresses, Constants, Heartbeat, Hello, MemberRecord, Rumor, Table, View
 from zdynamo.partition import HASH_VERSION
 from zdynamo.threads import router
@@ -54,7 +55,8 @@ class Routing:
         )  # fmt: skip
         self.thread = threading.Thread(target=routing.run)
         self.thread.start()
-        self.cluster = self.next_view().cluster
+        first = self.next_view()
+        self.cluster, self.me = first.cluster, first.me.id
 
     def next_view(self) -> View:
         assert self.views.poll(int(WITHIN_S * 1000))
@@ -78,8 +80,8 @@ class Routing:
 
 
 @contextmanager
-def routing(context: zmq.Context[Any]) -> Iterator[Routing]:
-    each = Routing(context)
+def routing(context: zmq.Context[Any], keep: Callable[[Kept], None] | None = None) -> Iterator[Routing]:
+    each = Routing(context, keep)
     try:
         yield each
     finally:
@@ -101,6 +103,48 @@ def test_heartbeats_are_told_to_whoever_listens() -> None:
     beats = [message.sequence for message in told if isinstance(message, Heartbeat)]
     assert beats == list(range(beats[0], beats[0] + len(beats)))
     assert len(beats) >= 3
+
+
+class FullDisk:
+    """Where what is kept of the membership goes, as long as there is room."""
+
+    def __init__(self) -> None:
+        self.kept: list[Kept] = []
+        self.full = False
+
+    def keep(self, kept: Kept) -> None:
+        if self.full:
+            raise StoreFailed("membership.json cannot be written (No space left on device)")
+        self.kept.append(kept)
+
+    def knows(self, *members: str) -> bool:
+        return {record.name for record in self.kept[-1].records} == set(members)
+
+
+def test_a_full_disk_ends_no_node_that_hears_of_a_new_member_and_it_is_kept_when_there_is_room() -> None:
+    disk = FullDisk()
+    with own_context() as context, routing(context, disk.keep) as node:
+        disk.full = True
+        node.hears(Hello(1, 1, record("b"), CONSTANTS, 0, ""))
+        seen = node.next_view()
+        alive = node.is_alive()
+        before = disk.knows("a")
+        disk.full = False
+        eventually(lambda: node.is_alive() and disk.knows("a", "b"))
+
+    assert (names(seen), alive, before) == ({"a", "b"}, True, True)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_only_this_node_knows_of_itself_is_not_said_before_it_is_kept() -> None:
+    disk = FullDisk()
+    with own_context() as context, routing(context, disk.keep) as node:
+        disk.full = True
+        later = replace(record("a", 50), epoch=7, id=node.me)
+        node.hears(Table((later,), None, answer=False))
+        node.thread.join(WITHIN_S)
+
+        assert (node.thread.is_alive(), node.views.poll(0)) == (False, 0)
 
 
 def test_a_member_heard_of_is_listened_to() -> None:

@@ -327,7 +327,8 @@ class SimulatedNode:
         for effect in effects:
             match effect:
                 case Persist(kept):
-                    self.disk.kept = kept
+                    if not (self.disk.store.full and kept.tells_more_of_others_than(self.disk.kept)):
+                        self.disk.kept = kept
                 case NewView(view):
                     self.view = self._new_view = view
                     self.members = {

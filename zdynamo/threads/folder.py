@@ -13,7 +13,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from zdynamo.core.members.events import Kept
-from zdynamo.errors import ConfigError, StoreDamaged
+from zdynamo.errors import ConfigError, StoreDamaged, StoreFailed
 from zdynamo.threads.machine import place_of
 
 
@@ -70,18 +70,26 @@ class DataFolder:
             raise StoreDamaged(f"{file} is damaged ({error}): {remedy}") from None
 
     def keep(self, kept: Kept) -> None:
-        """Replace what is kept; on disk when this returns."""
+        """Replace what is kept; on disk when this returns.
+
+        Raises: StoreFailed, with what was kept before still there.
+        """
         target, draft = self.path / "membership.json", self.path / "membership.json.new"
-        with draft.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(kept), indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-        folder = os.open(self.path, os.O_RDONLY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            with draft.open("wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(kept), indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+            folder = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise StoreFailed(
+                f"{target} cannot be written ({error.strerror}): mend that, or make room, and start the node again"
+            ) from None
 
     def close(self) -> None:
         self._lock.release()

@@ -24,7 +24,7 @@ from zdynamo.core.members.events import (
     Ticked,
 )
 from zdynamo.core.members.membership import Membership
-from zdynamo.errors import Malformed
+from zdynamo.errors import Malformed, StoreFailed
 from zdynamo.messages import DescribeCluster, Refused, Topology, View
 from zdynamo.threads.channel import Context, Socket, border, connect, disconnect, offer, waiting
 from zdynamo.threads.clock import now
@@ -33,6 +33,7 @@ from zdynamo.threads.log import Log
 SEEDS_MAX = 32  # connections to nodes that are asked for their topology; the oldest makes room
 SEED_HWM = 2  # questions that wait for a seed; beyond, it is asked again later anyway
 MESSAGES_MAX = 512  # taken from one socket in a row
+KEEP_AGAIN_MS = 1_000  # after what could not be kept
 
 STOP, NEWS = b"stop", b"news"
 
@@ -70,6 +71,9 @@ class Router:
         self._views = views
         self._mail = mail
         self._keep = keep
+        self._kept: Kept | None = None  # last
+        self._unkept: Kept | None = None  # for want of room
+        self._keep_again_ms = 0
         self._log = log
         self._connect_from = connect_from
         self._mail_dropped = 0  # that is still to be told
@@ -101,6 +105,8 @@ class Router:
             else:
                 self._hear_seed(ready)
         moment = now()
+        if self._unkept is not None and moment.monotonic_ms >= self._keep_again_ms:
+            self._persist(self._unkept)
         if moment.monotonic_ms >= self._membership.next_due_ms:
             self._act(self._membership.step(Ticked(), moment))
             self._log.catch_up()
@@ -144,13 +150,25 @@ class Router:
                     self._subscribe(view)
                     offer(self._views, [codec.encode(view)])  # a slot takes it, unless nobody reads it any more
                 case Persist(kept):
-                    self._keep(kept)
+                    self._persist(kept)
                 case AskSeed(address, cluster):
                     self._ask(address, cluster)
                 case Noted(name, fields, level):
                     self._log.change(level, name, fields)
                 case Fail(reason):
                     raise NodeFailed(reason)
+
+    def _persist(self, kept: Kept) -> None:
+        """What others will tell again may wait for room on the disk; what only this node knows may not."""
+        try:
+            self._keep(kept)
+        except StoreFailed as failure:
+            if self._kept is None or not kept.tells_more_of_others_than(self._kept):
+                raise
+            self._log.seldom("error", "membership.not_kept", {"reason": str(failure)})
+            self._unkept, self._keep_again_ms = kept, now().monotonic_ms + KEEP_AGAIN_MS
+        else:
+            self._kept, self._unkept = kept, None
 
     def _send_mail(self, parts: list[bytes]) -> None:
         """A letter, or what is to be counted and how many: both are dropped, and counted, if there is no room."""

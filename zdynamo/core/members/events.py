@@ -1,6 +1,7 @@
 """What happens to the membership, what it wants done, and what it starts from."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from zdynamo.core.events import Noted
 from zdynamo.messages import (
@@ -42,6 +43,10 @@ class Kept(Struct, frozen=True):
     layout: Layout | None = None
     took_over: bool = False
     old_copy: int = 0  # see `View`
+
+    def tells_more_of_others_than(self, before: "Kept") -> bool:
+        """Whether all that is new since then is what members will tell again, so that it may be lost."""
+        return replace(self, records=before.records) == before
 
 
 class Ticked(Struct, frozen=True):
