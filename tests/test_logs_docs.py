@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = [path for folder in ("core", "threads") for path in sorted((ROOT / "zdynamo" / folder).glob("*.py"))]
+SOURCES = [path for folder in ("core", "threads") for path in sorted((ROOT / "zdynamo" / folder).rglob("*.py"))]
 ROW = re.compile(r"^\| `([a-z.\d_]+)` \| (\w+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 NAME = re.compile(r"[a-z\d*]+\.[a-z\d_]+")
 

@@ -115,6 +115,45 @@ def test_what_was_not_committed_is_not_believed() -> None:
     assert not partitions.is_settled(3)
 
 
+def test_what_is_lost_is_not_believed_either_while_no_commit_finds_room() -> None:
+    store = MemoryStore()
+    partitions = Partitions(store)
+    partitions.layout_known(OWNED, took_over=True)
+    for _ in range(2):  # commits that fail
+        store._staged.clear()
+        partitions.reload()
+        partitions.committed()  # of what has staged nothing
+    while_full = settled(partitions)
+
+    partitions.layout_known(OWNED, took_over=True)
+    store.commit()
+    partitions.committed()
+    partitions.settle(3)
+    store.commit()
+    partitions.committed()
+    partitions.reload()
+
+    assert while_full == {False}
+    assert [partition for partition in OWNED if partitions.is_settled(partition)] == [3]
+    assert sorted(Partitions(store).doubts) == [partition for partition in OWNED if partition != 3]
+
+
+def test_what_had_been_compared_before_a_loss_does_not_count_though_the_loss_could_not_be_kept() -> None:
+    store = MemoryStore()
+    partitions = Partitions(store, doubt=POWER_CUT)
+    partitions.layout_known([3], took_over=False)
+    partitions.doubts[3].given["b"] = Given(whole=True)
+    partitions.keep(3)
+    store.commit()
+    partitions.committed()
+
+    partitions.lose([3], COPIED)
+    store._staged.clear()
+    partitions.reload()
+
+    assert (partitions.doubts[3].why, partitions.doubts[3].given) == (COPIED, {})
+
+
 def test_what_a_scan_shows_is_all_only_after_the_commit_that_settled() -> None:
     store = MemoryStore()
     partitions = Partitions(store, doubt=LOST_DISK)

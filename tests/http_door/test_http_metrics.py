@@ -219,7 +219,7 @@ def counted_in(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", ["core", "threads"])
 def test_everything_that_a_node_counts_has_a_metric(folder: str) -> None:
-    counted = set().union(*(counted_in(path) for path in sorted((PACKAGE / folder).glob("*.py"))))
+    counted = set().union(*(counted_in(path) for path in sorted((PACKAGE / folder).rglob("*.py"))))
 
     assert len(counted) > 5
     assert counted - METRICS.keys() == set()

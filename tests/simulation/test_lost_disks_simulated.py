@@ -223,6 +223,55 @@ def test_a_copy_taken_while_a_node_ran_and_restored_when_it_had_ended_gets_what_
     assert values(get(simulation, "b", b"late", pr=2)) == {b"late"}
 
 
+@pytest.mark.parametrize("off_ms", [0, -30_000, -3_600_000])
+def test_an_old_copy_is_found_also_by_a_clock_that_is_behind(off_ms: int) -> None:
+    """As on a virtual machine that was put back to an earlier state."""
+    simulation = filled()
+    simulation.run(60_000)
+    snapshot = simulation.disks["b"].copy(snapshot=True)
+    simulation.kill("b")
+    simulation.run(20_000)
+    back(simulation, "b")
+    simulation.network.isolate("c", NAMES)
+    put(simulation, "a", b"late", b"late", w=2)
+    simulation.kill("b")
+    simulation.disks["b"] = snapshot
+    simulation.clock_skew_ms["b"] = off_ms
+    simulation.network.heal()
+
+    back(simulation, "b")
+    simulation.network.isolate("a", NAMES)
+
+    assert not isinstance(get(simulation, "c", b"late", pr=2), Absent)
+    assert "member.old_copy" in [note.name for _, node, note in simulation.notes if node == "b"]
+
+
+def test_an_owner_that_lost_its_disk_is_not_believed_while_it_has_no_room_to_remember_that() -> None:
+    simulation = filled()
+    simulation.network.isolate("c", NAMES)
+    put(simulation, "a", b"late", b"late", pw=2)
+    simulation.kill("b")
+    simulation.lose_disk("b")
+    simulation.run(4_000)
+    simulation.network.heal()
+    simulation.network.isolate("a", NAMES)
+    simulation.run(8_000)
+
+    simulation.start("b", "c")
+    simulation.run_until(lambda: bool(simulation.nodes["b"].membership._cluster), 10_000)
+    simulation.disks["b"].store.full = True
+    simulation.run(3_000)
+    while_full = [get(simulation, name, b"late", pr=2) for name in "bc"]
+    simulation.disks["b"].store.full = False
+    simulation.run(3_000)
+    with_room = get(simulation, "c", b"late", pr=2)
+    simulation.network.heal()
+    all_settled(simulation)
+
+    assert [type(answer) for answer in (*while_full, with_room)] == [QuorumNotMet] * 3
+    assert values(get(simulation, "c", b"late", pr=2)) == {b"late"}
+
+
 def test_an_old_copy_restored_twice_is_found_twice() -> None:
     simulation = filled()
     backup = simulation.disks["c"].copy(snapshot=True)

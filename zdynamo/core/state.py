@@ -62,6 +62,7 @@ class State:
         """What was staged is kept."""
         self.dots.committed()
         self.rounds.committed()
+        self.partitions.committed()
         self.hints.committed()
         self.trees.committed()
 

@@ -60,6 +60,8 @@ class Partitions:
         self._store = store
         self._kept = _Kept()
         self._doubts: dict[int, Doubt] = {}
+        self._lost: dict[int, str] = {}  # partitions that lack something, and why; not all of that is on disk yet
+        self._staged: set[int] = set()
         self._told: set[int] = set()  # whose round an owner has told, since the rounds were lost
         self.reload()
         if doubt and not (doubt == POWER_CUT and self._kept.doubt):
@@ -67,7 +69,7 @@ class Partitions:
             self._keep()
 
     def reload(self) -> None:
-        """As the store has it. That rounds are lost stays so, though it could not be kept."""
+        """As the store has it. What is known to be lost stays so, though that could not be kept."""
         encoded, lost = self._store.get(KEY), self._kept.rounds_lost
         self._kept = msgpack.decode(encoded, type=_Kept) if encoded else _Kept()
         self._kept.rounds_lost = self._kept.rounds_lost or lost
@@ -76,7 +78,17 @@ class Partitions:
             for key, value in self._store.scan(DOUBT_KEY, DOUBT_KEY + b"\xff" * (PREFIX_BYTES + 1))
             if value
         }
+        for partition, why in self._lost.items():
+            self._worsen(partition, why)
+        self._staged.clear()
         self._told = set()
+
+    def committed(self) -> None:
+        """What was staged is kept."""
+        if self._staged:
+            for partition in self._staged & self._lost.keys():
+                del self._lost[partition]
+            self._staged.clear()
 
     @property
     def doubts(self) -> Mapping[int, Doubt]:
@@ -97,8 +109,14 @@ class Partitions:
             self._kept = _Kept(layout_seen=True, rounds_lost=lost)
             self._keep()
         if why:
-            self.doubt(owned, why)
+            self.lose(owned, why)
         return why
+
+    def lose(self, partitions: Iterable[int], why: str) -> None:
+        """Something is missing from them, whether that can be kept or not."""
+        partitions = tuple(partitions)
+        self._lost |= dict.fromkeys(partitions, why)
+        self.doubt(partitions, why)
 
     def knows_round(self, partition: int) -> bool:
         """Whether an owner is sure of a partition's round: that is fsynced, so that a power cut takes nothing of it."""
@@ -134,23 +152,28 @@ class Partitions:
     def doubt(self, partitions: Iterable[int], why: str) -> None:
         """Something may be missing from them as of now, also from what has been compared already."""
         for partition in partitions:
-            known = self._doubts.get(partition)
-            if known is None:
-                self._doubts[partition] = Doubt(why)
-            else:
-                known.why = why if known.why == POWER_CUT else known.why  # all others are worse
-                known.given.clear()
-                if known.aside in ("dropping", "returning"):
-                    known.aside = "moved"
+            self._worsen(partition, why)
             self.keep(partition)
+
+    def _worsen(self, partition: int, why: str) -> None:
+        known = self._doubts.get(partition)
+        if known is None:
+            self._doubts[partition] = Doubt(why)
+            return
+        known.why = why if known.why == POWER_CUT else known.why  # all others are worse
+        known.given.clear()
+        if known.aside in ("dropping", "returning"):
+            known.aside = "moved"
 
     def keep(self, partition: int) -> None:
         """Stage a doubt that has changed."""
+        self._staged.add(partition)
         self._store.put(_doubt_key(partition), msgpack.encode(self._doubts[partition]))
 
     def settle(self, partition: int) -> None:
         """Stage the end of a doubt, to be fsynced by the commit with all that was compared."""
         del self._doubts[partition]
+        self._staged.add(partition)
         self._store.put(_doubt_key(partition), b"", synced=True)
 
     def is_settled(self, partition: int) -> bool:

@@ -17,13 +17,13 @@ from zdynamo.core.anti_entropy.pace import RECORD_BYTES
 from zdynamo.core.events import Effect, Noted, Now, Send
 from zdynamo.core.owners.placement import Placement
 from zdynamo.core.reaping.rounds import ROUND_MAX
-from zdynamo.core.records.record import Clock, decode_record
 from zdynamo.core.recovery.pages import page_for
 from zdynamo.core.recovery.partitions import Doubt, Given
 from zdynamo.core.recovery.session import OLD_FOLDER
+from zdynamo.core.recovery.taking import Taking
 from zdynamo.core.state import State
 from zdynamo.messages import NodeId, Page, PullPage
-from zdynamo.partition import is_storage_key, partition_of_storage_key, split_storage_key, stretch
+from zdynamo.partition import partition_of_storage_key, stretch
 
 PAGE_BYTES = 256 * 2**10
 ANSWER_MS = 5_000  # that a peer has for a page
@@ -58,6 +58,7 @@ class Pulls:
         self._quiet: dict[NodeId, int] = {}  # peers that are not asked until then
         self._request = 0
         self._pace = state.pace
+        self._taking = Taking(state)
         self._settled = 0  # since the last time that there was no doubt
         self._unproven = 0  # settled without proof, by this process
         self._told = 0  # of those
@@ -78,7 +79,7 @@ class Pulls:
         why = self._partitions.layout_known(self._owned, took_over=view.took_over)
         if session.old_copy_seen(view.old_copy):
             why = OLD_FOLDER
-            self._partitions.doubt(self._owned, why)
+            self._partitions.lose(self._owned, why)
             self._partitions.lose_rounds()
         self._stale = False
         if self._asked is not None and placement.is_down(self._asked.peer):
@@ -158,7 +159,10 @@ class Pulls:
         doubt = self._partitions.doubts.get(partition)
         if doubt is not None and doubt.aside in ("", "moved"):
             self._state.rounds.raise_to(partition, message.round)
-            effects += self._merge(sender, message, doubt, placement, now)
+            again, said = self._taking.take(sender, message, doubt, placement, now)
+            effects += said
+            if again:
+                self._hush(sender, now)
         return effects + self._go_on(placement, now)
 
     def notices(self, placement: Placement) -> Iterator[str]:
@@ -244,55 +248,6 @@ class Pulls:
         self.next_due_ms = self._asked.due_ms
         return Send(peer, PullPage(self._request, partition, given.after, PAGE_BYTES, self._state.rounds.of(partition)))
 
-    def _merge(self, sender: NodeId, message: Page, doubt: Doubt, placement: Placement, now: Now) -> list[Effect]:
-        """The records of a page, as far as they are taken."""
-        given = doubt.given.setdefault(sender, Given())
-        latest_ms = self._state.clock.latest_ms(now)
-        given.sure = given.sure and message.settled
-        refused = message.round + 1 < self._state.rounds.of(message.partition)
-        skipped: list[bytes] = []
-        for key, encoded in message.records if not refused else ():
-            self._pace.spend(RECORD_BYTES + len(key) + len(encoded))
-            if not self._is_next(key, message.partition, given, placement):
-                given.sure = False
-                continue
-            merged = self._state.replica.merge(0, key, encoded, message.round, latest_ms)
-            given.after = key
-            if merged.refused is None:
-                self._counters["pulls.records"] += 1
-            elif merged.refused.reason == "clock skew":
-                skipped.append(key)  # others refuse it too, so that only W=1 can have acknowledged what is new in it
-                given.taken = given.taken and self._state.buckets.of_key(key).w > 1 and _is_first(encoded)
-            else:
-                given.sure = False
-        self._counters["pulls.pages"] += 1
-        if refused or not (message.last or message.records):
-            self._hush(sender, now)
-        else:
-            given.whole = message.last
-        self._partitions.keep(message.partition)
-        peer = placement.name_of(sender)
-        if refused:
-            return [Noted("pull.refused", {"peer": peer, "reason": "stale round"}, "warning")]
-        return [self._skip(peer, skipped)] if skipped else []
-
-    def _skip(self, peer: str, keys: list[bytes]) -> Effect:
-        """Records from the future are left out, or one wrong clock would keep this node waiting until that time."""
-        self._counters["pulls.skipped"] += len(keys)
-        _, bucket, key = split_storage_key(keys[0])
-        fields: dict[str, object] = {
-            "peer": peer,
-            "bucket": bucket.decode(errors="backslashreplace"),
-            "key": key[:64].decode(errors="backslashreplace"),
-            "count": len(keys),
-            "reason": "clock skew",
-        }
-        return Noted("pull.skipped", fields, "warning")
-
-    def _is_next(self, key: bytes, partition: int, given: Given, placement: Placement) -> bool:
-        in_place = partition_of_storage_key(key) == partition and key > given.after
-        return in_place and is_storage_key(key, placement.view.constants.partitions)
-
     def _proven(self, partition: int, doubt: Doubt, placement: Placement) -> bool | None:
         """Whether enough owners that were sure have given all, for every bucket; None: others may still.
 
@@ -327,6 +282,7 @@ class Pulls:
         self._count()
         if self._queue:
             return []
+        self._taking.over()
         effects: list[Effect] = [Noted("partitions.settled", {"count": self._settled})]
         if self._unproven > self._told:
             reason = "too few other owners were sure of what they gave: acknowledged writes may be missing"
@@ -391,10 +347,3 @@ def _missing(partition: int, doubt: Doubt, placement: Placement) -> list[NodeId]
         for owner in placement.owners[partition]
         if placement.is_down(owner) and not (doubt.given.get(owner) or Given()).whole
     ]
-
-
-def _is_first(encoded: bytes) -> bool:
-    """Whether a record is one write that has seen no other: whoever leaves it out leaves out nothing else."""
-    record = decode_record(encoded)
-    _, birth, counter = dot = record.siblings[0].dot
-    return birth == counter and record.clock == Clock((dot,))
