@@ -181,6 +181,39 @@ def test_a_copy_of_a_running_nodes_disk_ends_with_the_later_one_naming_the_other
     assert "b" in simulation.nodes
 
 
+def test_a_node_that_moved_with_a_member_table_from_before_its_last_start_is_taken_back_without_a_seed() -> None:
+    simulation = cluster("a", "b", "c")
+    simulation.run(1_000)
+    before = simulation.disks["b"].copy(snapshot=True)
+    simulation.kill("b")
+    simulation.start("b")
+    simulation.run_until(lambda: simulation.all_see("abc"), 5_000)
+    simulation.kill("b")
+    simulation.disks["b2"] = before
+
+    simulation.start("b2")
+    simulation.run_until(lambda: simulation.all_see(["a", "b2", "c"]), 20_000)
+
+    assert "member.old_copy" in [noted.name for _, name, noted in simulation.notes if name == "b2"]
+
+
+def test_the_old_folder_of_a_node_that_moved_ends_when_it_is_started_again() -> None:
+    simulation = cluster("a", "b", "c")
+    simulation.run(1_000)
+    left_behind = simulation.disks["b"].copy(snapshot=True)
+    simulation.kill("b")
+    simulation.disks["b2"] = simulation.disks.pop("b")
+    simulation.start("b2")
+    simulation.run_until(lambda: simulation.all_see(["a", "b2", "c"]), 20_000)
+    simulation.disks["b"] = left_behind
+
+    zombie = simulation.start("b")
+    simulation.run_until(lambda: bool(zombie.failed), 30_000)
+
+    assert zombie.failed == "a node with the same id is alive at b2:client: was the data folder copied?"
+    assert "b2" in simulation.nodes
+
+
 def test_a_lost_store_is_not_forgotten_when_the_node_dies_again_at_once() -> None:
     simulation = cluster("a", "b", "c", min_members=3)
     simulation.run_until(lambda: all(node.view and node.view.layout for node in simulation.nodes.values()), 1_000)

@@ -319,10 +319,11 @@ class Membership:
         if now.monotonic_ms >= self._exchange_due_ms:
             self._exchange_due_ms = now.monotonic_ms + self._rhythms.exchange_ms
             others = self._others()
-            if others:
-                effects += self._exchange(others[self._random.getrandbits(16) % len(others)].id, now)
-            if not any(self._opinions.is_alive(record.id) for record in others):
-                effects += [AskSeed(seed, self._cluster) for seed in self._joining.seeds]
+            one = others[self._random.getrandbits(16) % len(others)] if others else None
+            effects += self._exchange(one.id, now) if one else []
+            if not any(self._opinions.is_alive(record.id) for record in others):  # they may know a later start of this
+                known = (*self._joining.seeds, *((one.addresses.client,) if one else ()))
+                effects += [AskSeed(address, self._cluster) for address in known]
         return effects
 
     def _beat(self, now: Now) -> list[MembershipEffect]:
