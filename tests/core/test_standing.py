@@ -188,7 +188,7 @@ def test_what_was_told_and_not_kept_is_asked_again() -> None:
 
     assert node.node._state.rounds.of(node.partition) == 0
     assert hold(node) == [Send("b", ReplicaRefused(7, "unsettled"))]
-    assert asks(node.after(999)) == []  # a full disk would keep everybody busy
+    assert asks([*node.after(0), *node.after(999)]) == []  # a full disk would keep everybody busy
     assert told_by in asks(node.after(1))
 
 
@@ -203,6 +203,16 @@ def test_what_was_found_to_be_lost_stays_so_when_the_first_commit_after_it_fails
 
     assert hold(node) == [Send("b", ReplicaRefused(7, "unsettled"))]
     assert asks([*node.after(1000), *node.after(1000)])
+
+
+def test_what_is_lost_once_more_is_asked_for_without_another_view() -> None:
+    """As when it is found again that a disk was lost, since that could not be kept before."""
+    node = fallback()
+    tell_all(node)
+
+    node.node._state.partitions.lose_rounds()
+
+    assert asks(node.after(1000))
 
 
 def test_what_is_held_from_two_rounds_before_goes_when_an_owner_tells_the_round() -> None:

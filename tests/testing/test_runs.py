@@ -76,7 +76,7 @@ def _lose_two_disks(faults: Faults) -> Started | None:
 
 def test_a_cluster_that_loses_more_copies_than_it_may_is_found_out() -> None:
     broken = Run(Plan(seed=4, nodes=3))
-    broken.faults = Faults(broken.simulation, Random(1), {"two disks": _lose_two_disks}, loses=True)
+    broken.faults = Faults(broken.simulation, Random(1), {"two disks": _lose_two_disks}, losses=1)
 
     result = broken.result()
 

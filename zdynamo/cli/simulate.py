@@ -21,7 +21,7 @@ NODES_MIN, NODES_MAX = 3, 9
 BROKEN_SHOWN = 5  # of a run
 FAULTS = (  # as `zdynamo.testing.fault_kinds` has them; not imported for every other verb
     "kill, pause, restart, join, loss, duplicate, delay, slow-link, one-way, isolate, halves, bridge, slow-disk, "
-    "full-disk, broken-disk, power-cut, lost-disk, old-copy, skew, jump"
+    "full-disk, broken-disk, power-cut, lost-disk, old-copy, snapshot, skew, jump"
 )
 
 

@@ -258,7 +258,7 @@ class Node:
         placement = self._placement = Placement(view)
         effects: list[Effect] = self._links.view_changed(placement, now.monotonic_ms)
         effects += self._pulls.view_changed(placement, now)
-        self._standing.view_changed(placement, now)
+        self._standing.view_changed(now)
         self._anti_entropy.view_changed(placement, now)
         if view.layout is not None:
             effects += self._requests.layout_known(placement, now)

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
+from zdynamo.testing.disk import SimulatedStore
 from zdynamo.testing.faults import Faults, Started
 from zdynamo.testing.network import Link
 
 MEMBERS_MAX = 10  # nodes that have joined, at most
+TELLING = ("links", "loss", "delay", "slow links")  # what may keep a node from being told of its past
+TOLD_WITHIN_MS = 3_000  # while all of these work
 
 # Processes
 
@@ -158,10 +161,11 @@ def _full_disk(faults: Faults) -> Started | None:
     store, nearly = faults.simulation.disks[name].store, faults.random.random() < 0.3
     store.full, store.nearly_full = not nearly, True
 
-    def end() -> None:
-        store.full = store.nearly_full = False
+    return Started(f"{name}{', nearly' * nearly}", (name,), faults.span(500, 6_000), lambda: _make_room(store))
 
-    return Started(f"{name}{', nearly' * nearly}", (name,), faults.span(500, 6_000), end)
+
+def _make_room(store: SimulatedStore) -> None:
+    store.full = store.nearly_full = False
 
 
 def _broken_disk(faults: Faults) -> Started | None:
@@ -184,25 +188,34 @@ def _power(faults: Faults) -> Started | None:
     name = faults.victim(losing=True)
     if name is None:
         return None
-    faults.down.add(name)
+    faults.lose(name)
     kept = faults.random.randint(0, faults.simulation.disks[name].store.unsynced)
     faults.simulation.cut_power(name, kept=kept)
-    return Started(name, (name, "losing"), faults.span(500, 6_000), lambda: faults.up(name))
+    return Started(name, (name,), faults.span(500, 6_000), lambda: faults.up(name))
 
 
 def _lost_disk(faults: Faults) -> Started | None:
     name = faults.victim(losing=True)
     if name is None:
         return None
-    faults.down.add(name)
+    faults.lose(name)
     simulation = faults.simulation
     simulation.kill(name)
     simulation.disks[name] = simulation.make_disk(name)
-    return Started(name, (name, "losing"), faults.span(50, 6_000), lambda: faults.up(name))
+    full = faults.random.random() < 0.3
+
+    def end() -> None:
+        faults.up(name)
+        if full:  # no sooner than it runs
+            store = simulation.disks[name].store
+            store.full = store.nearly_full = True
+            faults.later(faults.span(500, 3_000), lambda: _make_room(store))
+
+    return Started(f"{name}{', and no room on the new one' * full}", (name,), faults.span(50, 6_000), end)
 
 
 def _old_copy(faults: Faults) -> Started | None:
-    """A backup is made, and restored some seconds later, if nothing else is being lost by then."""
+    """A backup is made, and restored some seconds later, if no more than may be lost is being lost by then."""
     name = faults.victim()
     if name is None:
         return None
@@ -217,6 +230,39 @@ def _old_copy(faults: Faults) -> Started | None:
             faults.up(name)
 
     return Started(what, (name,), faults.span(500, 10_000), end)
+
+
+def _snapshot(faults: Faults) -> Started | None:
+    """A machine is put back to before the last start of its node, often with its clock: only the others can tell.
+
+    Until they do, it vouches for what it does not have. So links work meanwhile.
+    """
+    name = faults.victim()
+    if name is None or not all(map(faults.is_free, TELLING)):
+        return None
+    simulation, began_ms = faults.simulation, faults.simulation.time_ms
+    snapshot = simulation.disks[name].copy(snapshot=True)
+    simulation.kill(name)
+    faults.up(name)
+
+    def put_back() -> None:
+        if name not in simulation.nodes or not faults.may_lose():
+            return
+        simulation.kill(name)
+        simulation.disks[name] = snapshot
+        if faults.random.random() < 0.5:
+            simulation.clock_skew_ms[name] = began_ms - simulation.time_ms
+        faults.up(name)
+        faults.losing.add(name)
+
+    def end() -> None:
+        simulation.clock_skew_ms.pop(name, None)
+        faults.losing.discard(name)
+
+    for_ms = faults.span(1_000, 8_000)
+    faults.later(for_ms, put_back)
+    what = f"{name}, of {began_ms} ms"
+    return Started(what, (name, f"clock of {name}", *TELLING), for_ms + TOLD_WITHIN_MS, end)
 
 
 # Clocks
@@ -260,6 +306,7 @@ KINDS: dict[str, Callable[[Faults], Started | None]] = {
     "power-cut": _power,
     "lost-disk": _lost_disk,
     "old-copy": _old_copy,
+    "snapshot": _snapshot,
     "skew": _skew,
     "jump": _jump,
 }

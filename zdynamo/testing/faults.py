@@ -1,7 +1,7 @@
 """What goes wrong, and when: a seeded schedule of named faults, two at a time, each with a beginning and an end.
 
-Copies are lost only as the promises allow: W-1 of them at most, so that a disk is lost, an old copy is restored or
-power is cut only while all nodes are up, all that was lost before has been made up, and nothing else is being lost.
+Copies are lost only as the promises allow: W-1 of them at most. So a disk is lost, an old copy is restored or power is
+cut only while fewer than W-1 nodes are away, are being lost, or have not yet got back what they lost before.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from zdynamo.testing.simulator import Simulation
 
 LANES = 2  # faults at a time
 LOOK_MS = 500  # between looks for processes that have stopped by themselves
+AHEAD_MAX_MS = 20_000  # of the clock of a node that starts
 AGAIN_MS = 200  # after which a lane that found nothing to break looks again
 
 End = Callable[[], None]
@@ -44,16 +45,18 @@ Kind = Callable[["Faults"], Started | None]  # begins one, if it can begin now
 class Faults:
     """The schedule of one run."""
 
-    def __init__(self, simulation: Simulation, random: Random, kinds: Mapping[str, Kind], *, loses: bool) -> None:
-        """`kinds`: those that may happen, by name; `loses`: W is above 1, so that a copy may be lost."""
+    def __init__(self, simulation: Simulation, random: Random, kinds: Mapping[str, Kind], *, losses: int) -> None:
+        """`kinds`: those that may happen, by name; `losses`: copies that may be lost at a time."""
         self.simulation = simulation
         self.random = random
         self.log: list[Fault] = []
         self.down: set[str] = set()  # kept down by a fault
         self._kinds = kinds
-        self._loses = loses
+        self._losses = losses
+        self.losing: set[str] = set()  # nodes of which a copy is being lost
         self._taken: set[str] = set()
         self._ends: dict[int, Callable[[], None]] = {}
+        self._following: list[End] = []
         self._until_ms = 0
 
     def begin(self, for_ms: int) -> None:
@@ -68,6 +71,8 @@ class Faults:
         self._until_ms = 0
         for end in list(self._ends.values()):
             end()
+        while self._following:
+            self._following[0]()
         simulation = self.simulation
         simulation.network.heal()
         simulation.clock_skew_ms.clear()
@@ -82,18 +87,38 @@ class Faults:
     def up(self, name: str) -> None:
         """Start a node again; one whose disk is full is looked at again later.
 
-        A machine sets its clock before it starts a node, or at least not far ahead: such a node would write what nobody
+        A machine sets its clock before it starts a node, or at least not far ahead: what such a node writes, nobody
         takes before that time has come.
         """
         self.down.discard(name)
+        self.losing.discard(name)
         off = self.simulation.clock_skew_ms
-        off[name] = min(off.get(name, 0), self.simulation.limits.clock_skew_ms // 2)
+        off[name] = min(off.get(name, 0), AHEAD_MAX_MS)
         if name in self.simulation.nodes:
             return
         try:
             self.simulation.start(name, *(other for other in sorted(self.simulation.disks) if other != name))
         except StoreFull:
             self.simulation.disks[name].store.forget_staged()
+
+    def lose(self, name: str) -> None:
+        """A copy is lost with this node, which is down as of now."""
+        self.down.add(name)
+        self.losing.add(name)
+
+    def later(self, after_ms: int, do: End) -> None:
+        """What follows after a fault has ended, or at once when all of them end."""
+        done = False
+
+        def once() -> None:
+            nonlocal done
+            if not done:
+                done = True
+                self._following.remove(once)
+                do()
+
+        self._following.append(once)
+        self.simulation.at(self.simulation.time_ms + after_ms, once)
 
     def victim(self, *, losing: bool = False) -> str | None:
         """A node that is up and that no other fault has."""
@@ -103,14 +128,10 @@ class Faults:
         return self.random.choice(free)
 
     def may_lose(self) -> bool:
-        """Whether there are W copies of all that W replicas have acknowledged."""
+        """Whether one copy more may go of all that W replicas have acknowledged."""
         nodes, names = self.simulation.nodes, self.simulation.disks
-        return (
-            self._loses
-            and "losing" not in self._taken
-            and len(nodes) == len(names)
-            and all(map(_is_whole, nodes.values()))
-        )
+        lost = {name for name in names if name not in nodes or name in self.losing or not _is_whole(nodes[name])}
+        return len(lost) < self._losses
 
     def is_free(self, token: str) -> bool:
         return token not in self._taken

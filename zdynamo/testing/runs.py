@@ -21,6 +21,7 @@ from zdynamo.testing.story import Versions, tell
 from zdynamo.testing.workload import LATEST, TTLS_MS, Load, Workload, bucket_table
 
 NODES = (3, 9)
+CLOCKS_OFF_MS = {"jump": 4_000_000, "snapshot": 30_000}  # by which a value may expire early, or late, after these
 QUORUMS = ((3, 2, 2),) * 8 + ((3, 1, 3), (3, 3, 1), (5, 3, 3))  # N, R, W
 TIGHT = {"requests_max": 1, "hint_count_max": 2, "siblings_max": 4}  # limits so low that they are reached
 TIGHTENED = 0.3  # how often each of them is
@@ -78,7 +79,7 @@ class Run:
         load = Load(think_ms=random.choice((300, 600, 1_200)), keys=random.choice((1, 3)))
         self.workload = Workload(simulation, Random(random.getrandbits(64)), load)
         kinds = {name: KINDS[name] for name in plan.faults}
-        self.faults = Faults(simulation, Random(random.getrandbits(64)), kinds, loses=self.w > 1)
+        self.faults = Faults(simulation, Random(random.getrandbits(64)), kinds, losses=self.w - 1)
         self.broken: list[Broken] = []
         self.versions = Versions(versions_of, simulation.partitions) if versions_of else None
 
@@ -157,7 +158,7 @@ class Run:
             ended_ms=self.simulation.time_ms,
             final=audits.final_values(self.simulation, {operation.place for operation in self.workload.operations}),
             lww=frozenset({LATEST}),
-            clocks_off_ms=4_000_000 if any(fault.name == "jump" for fault in self.faults.log) else 1_000,
+            clocks_off_ms=max([1_000, *(CLOCKS_OFF_MS.get(fault.name, 0) for fault in self.faults.log)]),
         )
 
     def _until(self, wanted: list[Audit], at_most_ms: int) -> bool:

@@ -82,15 +82,12 @@ class WritesOfKey:
         return found
 
     def _met_by(self, write: Operation) -> Iterator[bytes]:
-        """A strict delete without a context reads first what strict puts were acknowledged before; a put does not.
-
-        What may expire is left out: by the clock of the delete's coordinator it may have.
-        """
+        """A strict delete without a context reads first what strict puts were acknowledged before; a put does not."""
         if write.kind == "delete" and write.strict:
             for put in self.puts:
                 if put.begin_ms >= write.begin_ms:
                     break
-                if put.strict and put.outcome == "ok" and not put.ttl_ms and put.end_ms < write.begin_ms:
+                if put.strict and put.outcome == "ok" and put.end_ms < write.begin_ms:
                     yield put.value
 
     def _see(self, write: Operation) -> None:

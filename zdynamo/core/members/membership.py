@@ -256,6 +256,8 @@ class Membership:
             self._layout = layout
         if news or decided:
             effects += self._changed(news, now)
+        for record in news:
+            effects += self._exchange(record.id, now) if self._table.has_to_hear(record.id) else []
         return effects
 
     def _saw_myself(self, record: MemberRecord, now: Now) -> list[MembershipEffect]:

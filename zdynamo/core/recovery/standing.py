@@ -28,25 +28,32 @@ class Standing:
         self._linked = linked
         self._heard_round = heard_round
         self._asked_ms: dict[NodeId, int] = {}  # when each peer was asked last
-        self.next_due_ms: int | None = None  # when `tick` has something to do
+        self._due_ms = 0
+        self._failed = False  # a commit has: what it lost is asked for again, but not at once
 
-    def view_changed(self, placement: Placement, now: Now) -> None:
-        """There may be owners to ask, or reason to."""
-        self.next_due_ms = now.monotonic_ms if self._partitions.rounds_lost and placement.owners else None
+    @property
+    def next_due_ms(self) -> int | None:
+        """When `tick` has something to do."""
+        return self._due_ms if self._partitions.rounds_lost else None
+
+    def view_changed(self, now: Now) -> None:
+        """There may be others to ask."""
+        self._due_ms = now.monotonic_ms
 
     def discarded(self) -> None:
-        """What was staged is gone, so that more has to be asked, but not at once: a full disk would keep all busy."""
-        self.next_due_ms = 0
+        """What was staged is gone, so that more has to be asked."""
+        self._failed = True
 
     def tick(self, placement: Placement, now: Now) -> list[Effect]:
         """Ask those that may tell what is not known."""
-        if self.next_due_ms is None or now.monotonic_ms < self.next_due_ms:
+        if not self._partitions.rounds_lost or now.monotonic_ms < self._due_ms:
             return []
-        self.next_due_ms = None
+        if self._failed:
+            self._failed, self._due_ms = False, now.monotonic_ms + AGAIN_MS
+            return []
         unknown = self._unknown(placement)
         if not unknown:
-            if self._partitions.rounds_lost:
-                self._partitions.find_rounds()
+            self._partitions.find_rounds()
             return []
         due_ms, effects = now.monotonic_ms + AGAIN_MS, list[Effect]()
         for peer in sorted({owner for partition in unknown for owner in placement.owners[partition]}):
@@ -60,7 +67,7 @@ class Standing:
             else:
                 self._asked_ms[peer] = now.monotonic_ms
                 effects.append(Send(peer, RoundsWanted()))
-        self.next_due_ms = due_ms
+        self._due_ms = due_ms
         return effects
 
     def wanted(self, sender: NodeId, message: RoundsWanted, placement: Placement, now: Now) -> list[Effect]:
@@ -83,7 +90,7 @@ class Standing:
                 effects += self._heard_round(sender, stretch(partition)[0], round, placement)
                 self._state.rounds.raise_to(partition, round)
                 self._partitions.round_told(partition)
-        self.next_due_ms = 0
+        self._due_ms = 0
         return effects
 
     def notices(self, placement: Placement) -> Iterator[str]:
