@@ -278,7 +278,7 @@ class Membership:
         if self._twin_sightings >= TWIN_SIGHTINGS and later:
             return [Fail(f"a node with the same id is alive at {record.addresses.client}: was the data folder copied?")]
         noted: list[MembershipEffect] = []
-        if record.epoch >= self._epoch:  # kept before it was ever published; the clock is not asked: it may be behind
+        if record.epoch >= self._epoch:  # kept before it was ever published; no clock is asked, it may be behind
             noted.append(Noted("member.old_copy", {"epoch": self._epoch, "remembered": record.epoch}, "warning"))
             self._old_copy = record.epoch + 1
         self._epoch = max(self._epoch, record.epoch + 1)
