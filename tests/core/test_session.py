@@ -173,7 +173,7 @@ def views_after(node: Membership, record: MemberRecord) -> tuple[list[View], lis
     )
 
 
-@pytest.mark.parametrize("started_ms", [WALL_MS - 1, WALL_MS + 3_600_000], ids=["", "by a clock that is behind now"])
+@pytest.mark.parametrize("started_ms", [WALL_MS - 1, WALL_MS + 3_600_000], ids=["clock-right", "clock-behind"])
 def test_a_later_start_that_others_remember_makes_the_folder_an_old_copy_and_that_is_kept_first(
     started_ms: int,
 ) -> None:
