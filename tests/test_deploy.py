@@ -15,7 +15,8 @@ from zdynamo.cli.main import app
 from zdynamo.config import CLIENT_PORT, Config
 from zdynamo.http.app import RESOURCES
 from zdynamo.loading import load
-from zdynamo.threads.server import STOP_S, addresses_of
+from zdynamo.threads.server import STOP_S
+from zdynamo.threads.settings import addresses_of
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "configs" / "deploy"

@@ -13,7 +13,7 @@ CLIENT_PORT = 7400
 BUCKETS = "buckets"  # the one section that is made of tables: [buckets.NAME]
 BUCKETS_MAX = 1000
 BUCKET_NAME_BYTES_MAX = 255
-EXPIRY_MS_MAX = 100 * 365 * 86_400_000  # a hundred years
+EXPIRY_MS_MAX = 100 * 366 * 86_400_000  # a hundred years, as of one value
 
 
 def _option(description: str, **bounds: Any) -> Meta:

@@ -15,6 +15,9 @@ RequestId = Annotated[bytes, Meta(min_length=16, max_length=16)]  # 8 random byt
 PROTOCOL_LOWEST = 1
 PROTOCOL_HIGHEST = 1
 
+CONTEXT_BYTES_MAX = 64 * 2**10  # far above the context of any read
+TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
+
 
 class Addresses(Struct, array_like=True, frozen=True):
     """Where a member is reached, as it was given: `HOST:PORT`, or a ZeroMQ endpoint with its scheme."""
@@ -49,7 +52,7 @@ class LayoutMember(Struct, array_like=True, frozen=True, order=True):
 
 
 class Layout(Struct, array_like=True, frozen=True):
-    """A numbered version of who owns which partition; the owners follow from it by `core.ring`."""
+    """A numbered version of who owns which partition; the owners follow from it by `core/owners/ring.py`."""
 
     number: int
     digest: int  # of number and members, 64 bits
@@ -501,7 +504,10 @@ class Forwarded(Struct, array_like=True, tag=7, frozen=True):
 
 
 class StoreReplica(Struct, array_like=True, tag=8, frozen=True):
-    """Merge this record into yours."""
+    """Merge this record into yours.
+
+    Replicas do not read `deadline_ms`, except to trace it, nor `layouts`, which wait for layouts that change.
+    """
 
     request: int
     deadline_ms: int

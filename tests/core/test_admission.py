@@ -4,10 +4,9 @@ import pytest
 from msgspec.structs import replace
 from support.nodes import LoneNode, answers, request_id
 
-from zdynamo.core.coordinator.admission import TTL_MS_MAX
 from zdynamo.core.events import Reply
 from zdynamo.core.settings import NodeLimits
-from zdynamo.messages import Delete, Forward, Forwarded, Get, Put, Refused
+from zdynamo.messages import TTL_MS_MAX, Delete, Forward, Forwarded, Get, Put, Refused
 
 LIMITS = NodeLimits(key_bytes_max=10, value_bytes_max=20, deadline_ms_max=1000)
 BIGGEST = 2**64 - 1

@@ -170,7 +170,7 @@ def delete(
 
 def span_ms(text: str, option: str) -> int:
     """`30s` in milliseconds. Raises: typer.BadParameter."""
-    from zdynamo.client.requests import TTL_MS_MAX
+    from zdynamo.messages import TTL_MS_MAX
 
     if text == "0":
         return 0

@@ -130,7 +130,7 @@ def _http(config: "Config") -> "Command | None":
     if config.node.http == "off" or "://" in config.node.host:
         return None
     from zdynamo.http.settings import Serving, command
-    from zdynamo.threads.server import addresses_of
+    from zdynamo.threads.settings import addresses_of
 
     address = addresses_of(config).client
     names = tuple(config.node.http_names)

@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from zdynamo.errors import Refused
-from zdynamo.messages import Delete, Explain, Get, Put
+from zdynamo.messages import CONTEXT_BYTES_MAX, TTL_MS_MAX, Delete, Explain, Get, Put
 from zdynamo.partition import BUCKET_BYTES_MAX
 
-CONTEXT_BYTES_MAX = 2**20  # far above any clock: what is longer is no context
 COPIES_MAX = 255  # far above any N, which only the cluster knows
 DEADLINE_MS_MAX = 2**31  # of a call; what a node gets of it is in `calls`
-TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 BY_BUCKET = -1  # a value expires as its bucket says
 UNSENT = bytes(16)  # the core fills in the request id, as well as cluster and deadline
 

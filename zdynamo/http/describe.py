@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from starlette.responses import Response
 
+from zdynamo.messages import TTL_MS_MAX
+
 if TYPE_CHECKING:
     from zdynamo.http.call import Call
 
 Handler = Callable[["Call"], Awaitable[Response]]
 Schema = dict[str, Any]
 
-TTL_MS_MAX = 100 * 366 * 86_400_000  # as the cluster has it: a hundred years
 COPIES_MAX = 16  # more than any N
 TIMEOUT_MS_MAX = 60_000  # the longest deadline that a node takes, unless it is configured otherwise
 

@@ -14,7 +14,8 @@ from zdynamo.threads.beside import Beside, Command, listen
 from zdynamo.threads.clock import TEST_CLOCK
 from zdynamo.threads.log import Log, configure
 from zdynamo.threads.router import NodeFailed
-from zdynamo.threads.server import Server, addresses_of
+from zdynamo.threads.server import Server
+from zdynamo.threads.settings import addresses_of
 
 SWITCH_INTERVAL_S = 0.0005  # the GIL goes from hand to hand this often: threads here wait for each other all the time
 FILES = 65_536  # descriptors wanted; a connection is one, and out of them ZeroMQ's I/O thread spins

@@ -15,19 +15,14 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import zmq
 
 from zdynamo.config import Config
-from zdynamo.core.members.events import Kept, Profile
-from zdynamo.core.members.joining import constants_for
+from zdynamo.core.members.events import Kept
 from zdynamo.core.members.membership import Membership
 from zdynamo.core.node import Node
-from zdynamo.core.records.buckets import table_digest
-from zdynamo.core.settings import NodeLimits, Rhythms
 from zdynamo.core.store import Store
 from zdynamo.errors import ConfigError, StoreError
-from zdynamo.messages import Addresses, Bucket
 from zdynamo.storage import open_store
 from zdynamo.threads import pumps
 from zdynamo.threads.channel import Channels, Context, Socket, bind, border, offer, waiting
@@ -38,6 +33,7 @@ from zdynamo.threads.machine import machine_boot
 from zdynamo.threads.processor import DRAIN_MS, END, STOP, Processor
 from zdynamo.threads.router import NodeFailed, Router
 from zdynamo.threads.sender import Sender
+from zdynamo.threads.settings import addresses_of, buckets_of, limits_of, profile_of, rhythms_of
 from zdynamo.tracing.setup import open_export
 
 if TYPE_CHECKING:
@@ -116,14 +112,14 @@ class Server:
         folder, kept, store = self._open()
         moment = now()
         node = Node(
-            store=store, limits=_limits(config), random=random.Random(), now=moment, had_data=bool(kept.cluster),
+            store=store, limits=limits_of(config), random=random.Random(), now=moment, had_data=bool(kept.cluster),
             epoch=kept.epoch, machine_boot=machine_boot(), place=folder.place if folder else "",
-            buckets=_buckets(config),
+            buckets=buckets_of(config),
         )  # fmt: skip
         store.commit()  # before the membership keeps its next epoch
         node.committed()
         membership = Membership(
-            kept=kept, profile=_profile(config, self._name, self.addresses), rhythms=_rhythms(config),
+            kept=kept, profile=profile_of(config, self._name, self.addresses), rhythms=rhythms_of(config),
             random=random.Random(), now=moment,
         )  # fmt: skip
 
@@ -263,15 +259,6 @@ class Server:
             self.context.term()
 
 
-def addresses_of(config: Config) -> Addresses:
-    """The four addresses of a node, as they are given; ports not set follow the client port."""
-    node = config.node
-    if "://" in node.host:  # inproc and ipc have no ports: the host names them all
-        return Addresses(*(f"{node.host}-{part}" for part in ("client", "peer", "gossip", "http")))
-    ports = (node.port, node.peer_port, node.gossip_port, node.http_port)
-    return Addresses(*(f"{node.host}:{port or node.port + place}" for place, port in enumerate(ports)))
-
-
 def _run(name: str, body: Callable[[], None], ending: Socket) -> None:
     """The whole life of a thread: its body, and word of its end."""
     problem = ""
@@ -290,40 +277,3 @@ def _run(name: str, body: Callable[[], None], ending: Socket) -> None:
 
 def _forget(kept: Kept) -> None:
     """The memory engine keeps nothing."""
-
-
-def _profile(config: Config, name: str, addresses: Addresses) -> Profile:
-    cluster = config.cluster
-    return Profile(
-        name=name,
-        addresses=addresses,
-        zone=config.node.zone,
-        weight=config.node.weight,
-        seeds=tuple(cluster.seeds),
-        found=cluster.found,
-        data=config.node.data,
-        buckets_digest=table_digest(_buckets(config)),
-        constants=constants_for(
-            partitions=cluster.partitions, n=cluster.n, min_members=cluster.min_members, seeds=cluster.seeds
-        ),
-    )
-
-
-def _buckets(config: Config) -> tuple[Bucket, ...]:
-    return tuple(Bucket(name, **msgspec.to_builtins(rules)) for name, rules in config.buckets.items())
-
-
-def _limits(config: Config) -> NodeLimits:
-    quorum, limits = config.quorum, msgspec.to_builtins(config.limits)
-    return NodeLimits(
-        r=quorum.r,
-        w=quorum.w,
-        replica_timeout_ms=quorum.replica_timeout_ms,
-        reap_interval_ms=config.storage.reap_interval_ms,
-        repair_interval_ms=config.repair.interval_ms,
-        **limits,
-    )
-
-
-def _rhythms(config: Config) -> Rhythms:
-    return Rhythms(**msgspec.to_builtins(config.membership))

@@ -2,11 +2,9 @@
 
 from zdynamo.core.owners.placement import Placement
 from zdynamo.core.settings import NodeLimits
-from zdynamo.messages import Delete, Get, Put, Refused
+from zdynamo.messages import CONTEXT_BYTES_MAX, TTL_MS_MAX, Delete, Get, Put, Refused
 from zdynamo.partition import BUCKET_BYTES_MAX
 
-CONTEXT_BYTES_MAX = 64 * 2**10  # far above the context of any read
-TTL_MS_MAX = 100 * 366 * 86_400_000  # a hundred years
 SURELY_FITS = BUCKET_BYTES_MAX // 4  # characters of a bucket's name, whatever they are
 ATTEMPTS_MAX = 1_000_000  # forwarding raises it, and it has to stay a number that can be sent
 

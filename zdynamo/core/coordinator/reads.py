@@ -80,7 +80,7 @@ class Read:
         origin: Origin,
         request: bytes,
         key: bytes,
-        deadline_ms: int,
+        deadline_at_ms: int,
         *,
         lww: bool = False,
         then: Then | None = None,
@@ -90,8 +90,8 @@ class Read:
         self.origin = origin
         self.request = request
         self.key = key
-        self.deadline_ms = deadline_ms
-        self.due_ms = deadline_ms  # when to ask others as well, or give up; once answered: to repair
+        self.deadline_at_ms = deadline_at_ms
+        self.due_ms = deadline_at_ms  # when to ask others as well, or give up; once answered: to repair
         self.lww = lww  # the reader is shown only what was written last
         self.then = then
         self.everywhere = everywhere  # repair also where nothing is held of what is dead
@@ -185,13 +185,13 @@ class Reads:
         operation.placement = placement
         if not operation.everywhere:
             due_ms = now.monotonic_ms + self._timeout_ms
-            if due_ms < operation.deadline_ms:
+            if due_ms < operation.deadline_at_ms:
                 operation.due_ms = due_ms
         operation.tally = Tally(operation.needed, others if local is None else (placement.me, *others))
         self._pending.add(operation)
         if operation.everywhere:
             self._pending.mark_answered(operation)
-        left_ms = operation.deadline_ms - now.monotonic_ms
+        left_ms = operation.deadline_at_ms - now.monotonic_ms
         message = FetchReplica(operation.number, left_ms, placement.layouts, operation.key)
         effects: list[Effect] = [Send(node, message) for node in others]
         if local is not None:
@@ -249,11 +249,11 @@ class Reads:
         if operation.answered:
             effects = timed_out(silent, operation.began_ms, self._patience, placement, now)
             return effects + self._finish(operation, now)
-        if now.monotonic_ms >= operation.deadline_ms:
+        if now.monotonic_ms >= operation.deadline_at_ms:
             return self._give_up(operation)
         patient_ms = operation.began_ms + self._patience.timeout_ms(silent, 0)
-        operation.due_ms = operation.deadline_ms
-        if now.monotonic_ms < patient_ms < operation.deadline_ms:
+        operation.due_ms = operation.deadline_at_ms
+        if now.monotonic_ms < patient_ms < operation.deadline_at_ms:
             operation.due_ms = patient_ms
         self._pending.postpone(operation)
         if now.monotonic_ms < patient_ms:
@@ -290,7 +290,7 @@ class Reads:
         operation.standing = (*operation.standing, node)
         self._pending.asked(operation, node)
         self._counters["reads.sloppy"] += 1
-        left_ms = operation.deadline_ms - now.monotonic_ms
+        left_ms = operation.deadline_at_ms - now.monotonic_ms
         return [Send(node, FetchReplica(operation.number, left_ms, placement.layouts, operation.key))]
 
     def _take(self, replica: NodeId, message: ReplicaFetched, operation: Read) -> bool:

@@ -39,14 +39,14 @@ class Write:
     context = NOTHING_SEEN  # what the client's next write may cover
 
     def __init__(
-        self, number: int, origin: Origin, request: bytes, key: bytes, deadline_ms: int, *, lww: bool, again: bool
+        self, number: int, origin: Origin, request: bytes, key: bytes, deadline_at_ms: int, *, lww: bool, again: bool
     ) -> None:
         self.number = number
         self.origin = origin
         self.request = request  # the client's id of it
         self.key = key
-        self.deadline_ms = deadline_ms
-        self.due_ms = deadline_ms  # when to replace who is silent, or give up
+        self.deadline_at_ms = deadline_at_ms
+        self.due_ms = deadline_at_ms  # when to replace who is silent, or give up
         self.lww = lww  # a first attempt covers whatever its coordinator knows
         self.again = again  # a second or later attempt: it covers only what its context names
 

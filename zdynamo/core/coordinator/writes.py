@@ -160,7 +160,7 @@ class Writes:
         """Too long without an answer: those that are silent are replaced, or it is given up."""
         silent = [owner for owner in operation.owners if owner in operation.tally.waiting]
         effects: list[Effect] = []
-        if now.monotonic_ms >= operation.deadline_ms:
+        if now.monotonic_ms >= operation.deadline_at_ms:
             for owner in silent:
                 if owner in placement.suspects or owner in self._patience.lost:
                     self._keep_hint(owner, operation)
@@ -168,8 +168,8 @@ class Writes:
             self._pending.drop(operation)
             return effects
         patient_ms = operation.began_ms + self._patience.timeout_ms(silent, operation.size)
-        operation.due_ms = operation.deadline_ms
-        if now.monotonic_ms < patient_ms < operation.deadline_ms:
+        operation.due_ms = operation.deadline_at_ms
+        if now.monotonic_ms < patient_ms < operation.deadline_at_ms:
             operation.due_ms = patient_ms
         self._pending.postpone(operation)
         if now.monotonic_ms < patient_ms:
@@ -288,12 +288,12 @@ class Writes:
         operation.handler = self
         operation.size = len(encoded) + OPERATION_BYTES
         due_ms = now.monotonic_ms + self._limits.replica_timeout_ms
-        if due_ms < operation.deadline_ms:
+        if due_ms < operation.deadline_at_ms:
             operation.due_ms = due_ms
         self._pending.add(operation)
         if round is None:
             round = self._rounds.of_key(operation.key)
-        left_ms = operation.deadline_ms - now.monotonic_ms
+        left_ms = operation.deadline_at_ms - now.monotonic_ms
         message = StoreReplica(operation.number, left_ms, placement.layouts, round, operation.key, encoded)
         effects: list[Effect] = [Send(owner, message) for owner in operation.owners]
         if operation.hold:
@@ -325,7 +325,7 @@ class Writes:
         """Send it once more or to one more, as it is held here now. That may be of this very batch."""
         self._resent.append((operation, node))
         message = StoreReplica(
-            operation.number, operation.deadline_ms - now.monotonic_ms, placement.layouts,
+            operation.number, operation.deadline_at_ms - now.monotonic_ms, placement.layouts,
             self._rounds.of_key(operation.key), operation.key, self._replica.fetch(operation.key),
         )  # fmt: skip
         targets = operation.hold.get(node)
