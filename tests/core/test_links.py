@@ -159,6 +159,15 @@ def test_a_hello_of_somebody_unknown_goes_to_the_router() -> None:
     assert heard.frame(said, sender="d") == [News(CLUSTER, "d", said)]
 
 
+def test_a_member_that_the_view_does_not_have_yet_is_no_trouble_when_a_late_frame_of_it_comes() -> None:
+    """As for a node on an old member table: the Hello is there before the view that has its sender."""
+    node = acquainted_node()
+    node.frame(hello(node.node, "x"), sender="x")
+
+    assert node.frame(Ping(1), sender="x", to_epoch=7) == []
+    assert [to for to, _ in sent(node.node.step(ViewChanged(view(others="bcx", number=2))), Hello)] == ["x"]
+
+
 def test_a_node_of_another_cluster_is_refused_with_the_reason_at_both() -> None:
     heard = acquainted_node()
     said = hello(heard.node, "x")

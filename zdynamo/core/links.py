@@ -99,7 +99,9 @@ class Links:
         if hello is not None:
             return frame.messages, []
         self._counters["frames.unexpected"] += 1
-        if link is None or now_ms - link.greeted_at_ms < HELLO_EVERY_MS:
+        if link is None or frame.sender not in placement.members:
+            return (), []
+        if now_ms - link.greeted_at_ms < HELLO_EVERY_MS:
             return (), []
         return (), [self.greet(frame.sender, placement, now_ms)]
 
