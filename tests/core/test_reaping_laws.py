@@ -1,6 +1,7 @@
 """What is removed stays removed: three owners, with and without two others that stand in for them, and a network that
-delays, reorders and repeats as it likes."""
+delays, reorders and repeats as it likes. `ZDYNAMO_SEEDS` is how many runs there are of each; `.ci/run` has more."""
 
+import os
 from random import Random
 
 import pytest
@@ -37,6 +38,7 @@ NAMES = [b"one", b"two"]
 KEYS = [storage_key(b"default", name, PARTITIONS) for name in NAMES]
 RECORDS = (StoreReplica, HoldReplica, HandOver, ReplicaFetched, Page)
 CALM_STEPS = 50  # of two seconds, in which all that is deleted goes
+SEEDS = int(os.environ.get("ZDYNAMO_SEEDS", "8"))
 LATE = 0.05  # of the messages with records are held back, for as long as the whole run
 
 
@@ -188,7 +190,7 @@ class Owners:
                 self.step(name, Tick())
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_nothing_that_a_removed_record_covers_is_ever_stored_again(seed: int) -> None:
     owners = Owners(seed)
     random = owners.random
@@ -219,7 +221,7 @@ def test_nothing_that_a_removed_record_covers_is_ever_stored_again(seed: int) ->
     assert not any(owners.records(name) for name in OWNERS)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_nothing_that_a_removed_record_covers_is_ever_stored_again_by_those_who_stand_in(seed: int) -> None:
     """Each node has its own opinion of who is down, and changes it: any of them may hold anything for any other."""
     members = Owners(seed, FIVE)

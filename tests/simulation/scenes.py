@@ -1,6 +1,7 @@
 """Small scenes on a simulated cluster: ask one node, look at what each disk holds."""
 
 from itertools import count
+from random import Random
 
 from zdynamo.core.records.record import Record, decode_record
 from zdynamo.core.replicas.replica import BIRTH_BYTES
@@ -22,6 +23,30 @@ def cluster(seed: int = 1, names: tuple[str, ...] = NAMES, **options: object) ->
         simulation.start(name, *names[:1] if name != names[0] else ())
     simulation.run_until(lambda: simulation.all_see(names), 10_000)
     return simulation
+
+
+def faulty_cluster(seed: int) -> tuple[Simulation, Random]:
+    """Whose network loses, delays and doubles messages; and chance for what else is to go wrong."""
+    simulation = Simulation(seed, min_members=3)
+    simulation.start("a")
+    simulation.start("b", "a")
+    simulation.start("c", "b")
+    simulation.run_until(lambda: simulation.all_see(NAMES), 5_000)
+    simulation.network.loss = 0.02
+    simulation.network.duplication = 0.05
+    simulation.network.delay_ms = (1, 40)
+    return simulation, Random(seed * 7 + 1)
+
+
+def kill_one_at_a_time(simulation: Simulation, random: Random, rounds: int) -> None:
+    """Kill a node, let time pass, start it again, wait until all see all; then the next."""
+    for _ in range(rounds):
+        victim = random.choice(NAMES)
+        simulation.kill(victim)
+        simulation.run(random.randrange(200, 4_000))
+        simulation.start(victim)
+        simulation.run_until(lambda: simulation.all_see(NAMES), 20_000)
+        simulation.run(random.randrange(100, 1_000))
 
 
 def request_id() -> bytes:

@@ -6,8 +6,7 @@ from random import Random
 
 import pytest
 
-from simulation.scenes import put
-from simulation.test_promises_simulated import NAMES, faulty_cluster, kill_one_at_a_time
+from simulation.scenes import NAMES, faulty_cluster, kill_one_at_a_time, put
 from simulation.workload import Client
 from zdynamo.messages import (
     Absent,

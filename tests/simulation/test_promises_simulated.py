@@ -4,34 +4,10 @@ from random import Random
 
 import pytest
 
+from simulation.scenes import NAMES, faulty_cluster, kill_one_at_a_time
 from simulation.workload import Client
 from zdynamo.messages import Absent, ClientAnswer, Done, Found
 from zdynamo.testing.simulator import Simulation
-
-NAMES = ("a", "b", "c")
-
-
-def faulty_cluster(seed: int) -> tuple[Simulation, Random]:
-    simulation = Simulation(seed, min_members=3)
-    simulation.start("a")
-    simulation.start("b", "a")
-    simulation.start("c", "b")
-    simulation.run_until(lambda: simulation.all_see(NAMES), 5_000)
-    simulation.network.loss = 0.02
-    simulation.network.duplication = 0.05
-    simulation.network.delay_ms = (1, 40)
-    return simulation, Random(seed * 7 + 1)
-
-
-def kill_one_at_a_time(simulation: Simulation, random: Random, rounds: int) -> None:
-    """Kill a node, let time pass, start it again, wait until all see all; then the next."""
-    for _ in range(rounds):
-        victim = random.choice(NAMES)
-        simulation.kill(victim)
-        simulation.run(random.randrange(200, 4_000))
-        simulation.start(victim)
-        simulation.run_until(lambda: simulation.all_see(NAMES), 20_000)
-        simulation.run(random.randrange(100, 1_000))
 
 
 def read_all(simulation: Simulation, client: Client, keys: list[bytes]) -> dict[bytes, ClientAnswer | None]:
@@ -42,7 +18,7 @@ def read_all(simulation: Simulation, client: Client, keys: list[bytes]) -> dict[
     return found
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_acknowledged_write_is_lost_when_nodes_are_killed(seed: int) -> None:
     simulation, random = faulty_cluster(seed)
     client = Client(simulation, NAMES, random)
@@ -76,7 +52,7 @@ def test_no_acknowledged_write_is_lost_when_nodes_are_killed(seed: int) -> None:
     assert lost == []
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_acknowledged_element_of_a_merged_set_is_there(seed: int) -> None:
     simulation, random = faulty_cluster(seed)
     acknowledged: set[bytes] = set()
@@ -183,13 +159,3 @@ def test_a_deleted_value_does_not_come_back_when_a_stale_replica_returns(seed: i
     simulation.run_until(lambda: len(answers) == 4)
 
     assert [type(answer) for answer in answers] == [Done, Done, Absent, Absent]
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_same_seed_is_the_same_run(seed: int) -> None:
-    def run() -> list[tuple[int, str, str]]:
-        simulation, random = faulty_cluster(seed)
-        kill_one_at_a_time(simulation, random, rounds=2)
-        return [(time_ms, name, noted.name) for time_ms, name, noted in simulation.notes]
-
-    assert run() == run()

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections import Counter
 from random import Random
 
 from zdynamo.testing.disk import SimulatedStore
@@ -14,22 +13,32 @@ from zdynamo.testing.runs import Plan, Run, run, story
 PRINT_RUN = """
 from zdynamo.testing.promises import check
 from zdynamo.testing.runs import Plan, Run
-run = Run(Plan(seed=5, nodes=4, seconds=8))
-result = run.result()
-print([(each.request, each.end_ms, each.answer, each.siblings) for each in run.workload.operations], result.messages)
+for _ in range(2):
+    run = Run(Plan(seed=5, nodes=4, seconds=8))
+    result = run.result()
+    operations = [(each.request, each.end_ms, each.answer, each.siblings) for each in run.workload.operations]
+    print(operations, run.simulation.notes, result.messages)
 """
 
 
-def test_the_same_seed_is_the_same_run_in_every_process() -> None:
-    runs = {
+def worked(plan: Plan) -> Run:
+    """One whose clients have worked while things broke; it has not come to rest, which takes most of the time."""
+    done = Run(plan)
+    assert done.form() and done.work(), done.broken
+    return done
+
+
+def test_the_same_seed_is_the_same_run_in_every_process_and_twice_in_one() -> None:
+    printed = [
         subprocess.run(
             [sys.executable, "-c", PRINT_RUN], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
+        ).stdout.splitlines()
         for seed in ("1", "2")
-    }
+    ]
+    runs = [run for lines in printed for run in lines]
 
-    assert len(runs) == 1
-    assert len(runs.pop()) > 1_000
+    assert len(runs) == 4 and len(set(runs)) == 1
+    assert len(runs[0]) > 1_000
 
 
 def test_faults_come_two_at_a_time_and_all_have_ended() -> None:
@@ -105,17 +114,25 @@ def test_the_story_of_a_key_tells_operations_versions_and_faults() -> None:
 
 
 def test_limits_are_reached_in_some_run() -> None:
-    reached: Counter[str] = Counter()
-    for seed in range(8):
-        done = Run(Plan(seed=seed, nodes=5, faults=("pause", "isolate")))
-        done.result()
-        for node in done.simulation.nodes.values():
-            reached.update(node.node.counters)
+    wanted = {"requests.overloaded", "hints.refused"}
+    reached: set[str] = set()
 
-    assert [name for name in ("requests.overloaded", "hints.refused") if not reached[name]] == []
+    for seed in range(24):  # a few are enough
+        done = worked(Plan(seed=seed, nodes=5, faults=("pause", "isolate")))
+        for node in done.simulation.nodes.values():
+            reached |= {name for name in wanted if node.node.counters[name]}
+        if reached == wanted:
+            break
+
+    assert reached == wanted
 
 
 def test_every_kind_of_fault_happens_in_some_run() -> None:
-    happened = {fault.name for seed in range(12) for fault in run(Plan(seed=seed, nodes=4)).faults}
+    happened: set[str] = set()
+
+    for seed in range(24):  # a few are enough
+        happened |= {fault.name for fault in worked(Plan(seed=seed, nodes=4)).faults.log}
+        if happened == set(KINDS):
+            break
 
     assert happened == set(KINDS)
