@@ -4,18 +4,17 @@ A clock's entry claims all earlier dots of its actor. If an actor ever minted be
 would take the new write for an old one and drop it.
 """
 
-from support.nodes import LoneNode, request_id, sent, view
+from support.nodes import LoneNode, put, sent, view
 
 from zdynamo.core.records.record import EMPTY, decode_record, merge
-from zdynamo.messages import Put, StoreReplica
+from zdynamo.messages import StoreReplica
 
 KEY = b"cart"
 
 
 def written(node: LoneNode, number: int, value: bytes) -> bytes:
     """The record that a put of this node sends to the others; it covers nothing that it was not told of."""
-    put = Put(request_id(number), "", 1000, "default", KEY, value, "", attempt=2, w=1)
-    return sent(node.asked(put), StoreReplica)[0][1].record  # type: ignore[attr-defined, no-any-return]
+    return sent(node.asked(put(number, KEY, value, attempt=2, w=1)), StoreReplica)[0][1].record  # type: ignore[attr-defined, no-any-return]
 
 
 def values(*records: bytes) -> set[bytes]:

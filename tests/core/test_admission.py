@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
-from support.nodes import LoneNode, answers, request_id
+from support.nodes import LoneNode, answers, delete, get, put, request_id
 
 from zdynamo.core.events import Reply
 from zdynamo.core.settings import NodeLimits
@@ -11,9 +11,9 @@ from zdynamo.messages import TTL_MS_MAX, Delete, Forward, Forwarded, Get, Put, R
 LIMITS = NodeLimits(key_bytes_max=10, value_bytes_max=20, deadline_ms_max=1000)
 BIGGEST = 2**64 - 1
 
-GET = Get(request_id(1), "", 1000, "default", b"k")
-PUT = Put(request_id(1), "", 1000, "default", b"k", b"v", "")
-DELETE = Delete(request_id(1), "", 1000, "default", b"k")
+GET = get(1)
+PUT = put(1)
+DELETE = delete(1)
 
 REFUSALS = [
     (replace(PUT, key=b""), "the key has 0 bytes: use 1 to 10"),

@@ -1,7 +1,7 @@
 """The rules of buckets: a request beats its bucket, which beats the cluster."""
 
 import pytest
-from support.nodes import LoneNode, answers, request_id, sent, view
+from support.nodes import LoneNode, answers, delete, get, put, sent, view
 
 from zdynamo.core.records.buckets import Buckets, table_digest
 from zdynamo.core.records.record import decode_record
@@ -23,18 +23,6 @@ LIMITS = NodeLimits(r=2, w=2)
 ONE, ALL = Bucket("one", r=1, w=1), Bucket("all", r=3, w=3)
 STRICT = Bucket("strict", pr=3, pw=3)
 TABLE = (ONE, ALL, STRICT)
-
-
-def put(bucket: str, **fields: object) -> Put:
-    return Put(request_id(1), "", 1000, bucket, b"k", b"v", "", **fields)  # type: ignore[arg-type]
-
-
-def get(bucket: str, **fields: object) -> Get:
-    return Get(request_id(2), "", 1000, bucket, b"k", **fields)  # type: ignore[arg-type]
-
-
-def delete(bucket: str, **fields: object) -> Delete:
-    return Delete(request_id(3), "", 1000, bucket, b"k", **fields)  # type: ignore[arg-type]
 
 
 def copies_until_done(request: Put) -> int:
@@ -66,13 +54,13 @@ def replicas_until_absent(request: Get | Delete) -> int:
 @pytest.mark.parametrize(
     ("request_", "copies"),
     [
-        (put("unknown"), 2),
-        (put("one"), 1),
-        (put("all"), 3),
-        (put("strict"), 3),
-        (put("all", w=1), 1),
-        (put("one", w=3), 3),
-        (put("one", pw=2), 2),
+        (put(bucket="unknown"), 2),
+        (put(bucket="one"), 1),
+        (put(bucket="all"), 3),
+        (put(bucket="strict"), 3),
+        (put(bucket="all", w=1), 1),
+        (put(bucket="one", w=3), 3),
+        (put(bucket="one", pw=2), 2),
     ],
 )
 def test_a_put_waits_for_as_many_copies_as_its_request_or_bucket_or_cluster_says(request_: Put, copies: int) -> None:
@@ -82,18 +70,18 @@ def test_a_put_waits_for_as_many_copies_as_its_request_or_bucket_or_cluster_says
 @pytest.mark.parametrize(
     ("request_", "replicas"),
     [
-        (get("unknown"), 2),
-        (get("one"), 1),
-        (get("all"), 3),
-        (get("strict"), 3),
-        (get("all", r=1), 1),
-        (get("one", r=3), 3),
-        (get("one", pr=2), 2),
-        (delete("unknown"), 2),
-        (delete("one"), 1),
-        (delete("all"), 3),
-        (delete("strict"), 3),
-        (delete("all", r=1), 1),
+        (get(bucket="unknown"), 2),
+        (get(bucket="one"), 1),
+        (get(bucket="all"), 3),
+        (get(bucket="strict"), 3),
+        (get(bucket="all", r=1), 1),
+        (get(bucket="one", r=3), 3),
+        (get(bucket="one", pr=2), 2),
+        (delete(bucket="unknown"), 2),
+        (delete(bucket="one"), 1),
+        (delete(bucket="all"), 3),
+        (delete(bucket="strict"), 3),
+        (delete(bucket="all", r=1), 1),
     ],
 )
 def test_a_read_waits_for_as_many_replicas_as_its_request_or_bucket_or_cluster_says(
@@ -104,18 +92,18 @@ def test_a_read_waits_for_as_many_replicas_as_its_request_or_bucket_or_cluster_s
 
 def test_a_delete_waits_for_as_many_copies_as_its_bucket_says() -> None:
     node = LoneNode(buckets=TABLE)
-    (done,) = answers(node.asked(put("one")))
+    (done,) = answers(node.asked(put(bucket="one")))
 
-    effects = node.asked(delete("one", context=done.context))  # type: ignore[union-attr]
+    effects = node.asked(delete(2, bucket="one", context=done.context))  # type: ignore[union-attr]
 
     assert [type(answer) for answer in answers(effects)] == [Done]
 
 
 def test_in_a_strict_bucket_an_owner_that_does_not_know_counts_for_nothing() -> None:
     node = LoneNode(view(took_over=True), buckets=(Bucket("strict", pr=1),))
-    found = sent(LoneNode(view(me="b", others="ac")).asked(put("strict")), StoreReplica)[0][1].record  # type: ignore[attr-defined]
+    found = sent(LoneNode(view(me="b", others="ac")).asked(put(bucket="strict")), StoreReplica)[0][1].record  # type: ignore[attr-defined]
 
-    effects = node.asked(get("strict"))
+    effects = node.asked(get(2, bucket="strict"))
     number = sent(effects, FetchReplica)[0][1].request  # type: ignore[attr-defined]
     first = node.hears("b", ReplicaFetched(number, True, 0, found))
     lost = node.hears("c", ReplicaFetched(number, False, 0, b""))
@@ -127,7 +115,7 @@ def test_in_a_strict_bucket_an_owner_that_does_not_know_counts_for_nothing() -> 
 def test_a_bucket_with_an_expiry_gives_it_to_what_is_put_without_one() -> None:
     node = LoneNode(buckets=(Bucket("short", expiry_ms=5000),))
 
-    effects = node.asked(put("short"))
+    effects = node.asked(put(bucket="short"))
 
     (sibling,) = decode_record(sent(effects, StoreReplica)[0][1].record).siblings  # type: ignore[attr-defined]
     assert sibling.expires_ms == node.wall_ms + 5000

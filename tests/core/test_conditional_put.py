@@ -1,7 +1,7 @@
 """Conditional puts: written only over what the writer wants to find at R replicas; optimistic, not linearizable."""
 
 import pytest
-from support.nodes import PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
+from support.nodes import PARTITIONS, WALL_MS, LoneNode, answers, delete, get, put, request_id, sent, view
 
 from zdynamo.core.events import Effect, FromClient
 from zdynamo.core.records.conditions import holds
@@ -22,11 +22,9 @@ from zdynamo.messages import (
     Absent,
     Bucket,
     ConditionFailed,
-    Delete,
     Done,
     FetchReplica,
     Found,
-    Get,
     OutcomeUnknown,
     Put,
     QuorumNotMet,
@@ -41,12 +39,12 @@ ANOTHER_CLIENT = 1 << 64
 KEY = storage_key(b"default", b"k", PARTITIONS)
 
 
-def put(number: int, condition: str = "absent", value: bytes = b"v", **fields: object) -> Put:
-    return Put(request_id(number), "", 1000, "default", b"k", value, "", condition=condition, **fields)  # type: ignore[arg-type]
+def if_absent(number: int, **fields: object) -> Put:
+    return put(number, condition="absent", **fields)
 
 
 def unchanged(number: int, context: bytes, **fields: object) -> Put:
-    return put(number, "unchanged", context=context, **fields)
+    return put(number, condition="unchanged", context=context, **fields)
 
 
 def sibling(actor: int, counter: int = 1, *, tombstone: bool = False, expires_ms: int = 0, number: int = 0) -> Sibling:
@@ -116,7 +114,7 @@ def test_an_attempt_that_its_client_has_written_over_since_comes_late() -> None:
 def test_if_r_replicas_have_nothing_the_value_is_written_to_w() -> None:
     node = LoneNode()
 
-    begun = node.asked(put(1))
+    begun = node.asked(if_absent(1))
     written = node.hears("b", fetched(begun, EMPTY))
     done = node.hears("c", ReplicaStored(sent(written, StoreReplica)[0][1].request))  # type: ignore[attr-defined]
 
@@ -129,7 +127,7 @@ def test_if_a_replica_has_a_value_nothing_is_written_and_the_context_covers_it()
     node = LoneNode()
     held = of(sibling(1))
 
-    begun = node.asked(put(1))
+    begun = node.asked(if_absent(1))
     failed = node.hears("b", fetched(begun, held))
 
     assert answers(failed) == [ConditionFailed(request_id(1), context_of(held))]
@@ -160,7 +158,7 @@ def test_a_put_over_a_changed_key_writes_nothing() -> None:
 
 def test_a_reader_of_an_absent_key_can_put_if_it_is_unchanged() -> None:
     node = LoneNode()
-    (absent,) = answers(node.asked(Get(request_id(9), "", 1000, "default", b"k", r=1)))
+    (absent,) = answers(node.asked(get(9, r=1)))
     assert isinstance(absent, Absent)
 
     begun = node.asked(unchanged(1, absent.context))
@@ -171,7 +169,7 @@ def test_a_reader_of_an_absent_key_can_put_if_it_is_unchanged() -> None:
 
 def test_of_two_that_want_the_key_absent_and_meet_at_one_coordinator_one_wins() -> None:
     node = LoneNode()
-    first, second = node.asked(put(1, value=b"one")), node.asked(put(2 + ANOTHER_CLIENT, value=b"two"))
+    first, second = node.asked(if_absent(1, value=b"one")), node.asked(if_absent(2 + ANOTHER_CLIENT, value=b"two"))
 
     won = node.hears("b", fetched(first, EMPTY))
     lost = node.hears("b", fetched(second, EMPTY))
@@ -184,7 +182,7 @@ def test_a_retry_of_what_was_written_is_done_and_writes_nothing_new() -> None:
     node = LoneNode()
     first = of(sibling(1, number=5))
 
-    begun = node.asked(put(5, attempt=2))
+    begun = node.asked(if_absent(5, attempt=2))
     settled = node.hears("b", fetched(begun, first))
     done = node.hears("c", ReplicaStored(sent(settled, StoreReplica)[0][1].request))  # type: ignore[attr-defined]
 
@@ -196,7 +194,7 @@ def test_the_context_of_a_retry_does_not_cover_what_its_writer_has_not_seen() ->
     node = LoneNode()
     mine, beside = sibling(1, number=5), sibling(2, 3)
 
-    begun = node.asked(put(5, attempt=2))
+    begun = node.asked(if_absent(5, attempt=2))
     settled = node.hears("b", fetched(begun, of(mine, beside)))
     (done,) = answers(node.hears("c", ReplicaStored(sent(settled, StoreReplica)[0][1].request)))  # type: ignore[attr-defined]
 
@@ -207,7 +205,7 @@ def test_the_context_of_a_retry_does_not_cover_what_its_writer_has_not_seen() ->
 def test_a_retry_that_finds_another_value_cannot_tell_whether_it_was_written_before() -> None:
     node = LoneNode()
 
-    begun = node.asked(put(1, attempt=2))
+    begun = node.asked(if_absent(1, attempt=2))
     failed = node.hears("b", fetched(begun, of(sibling(1))))
 
     assert answers(failed) == [OutcomeUnknown(request_id(1), 2, 0)]
@@ -216,7 +214,7 @@ def test_a_retry_that_finds_another_value_cannot_tell_whether_it_was_written_bef
 def test_without_r_replicas_nothing_is_written() -> None:
     node = LoneNode(view(down="bc"))
 
-    (answer,) = answers(node.asked(put(1)))
+    (answer,) = answers(node.asked(if_absent(1)))
 
     assert isinstance(answer, QuorumNotMet)
     assert not node.store.has_records()
@@ -225,14 +223,14 @@ def test_without_r_replicas_nothing_is_written() -> None:
 def test_a_conditional_put_reads_as_many_replicas_as_its_bucket_says() -> None:
     node = LoneNode(buckets=(Bucket("default", r=1, w=1),))
 
-    first, second = node.asked(put(1)), node.asked(put(2 + ANOTHER_CLIENT))
+    first, second = node.asked(if_absent(1)), node.asked(if_absent(2 + ANOTHER_CLIENT))
 
     assert [type(answer) for answer in answers(first) + answers(second)] == [Done, ConditionFailed]
 
 
 def test_a_conditional_put_is_not_written_over_what_other_replicas_hold_beyond_it() -> None:
     node = LoneNode()
-    begun = node.asked(put(1))
+    begun = node.asked(if_absent(1))
     written = node.hears("b", fetched(begun, EMPTY))
 
     stored = ReplicaStored(sent(written, StoreReplica)[0][1].request, beyond=((99, 1, 7),))  # type: ignore[attr-defined]
@@ -245,9 +243,9 @@ def test_a_conditional_put_is_not_written_over_what_other_replicas_hold_beyond_i
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (put(1, "unchanged"), "a put that wants nothing to have changed needs the context of a read"),
+        (put(1, condition="unchanged"), "a put that wants nothing to have changed needs the context of a read"),
         (
-            put(1, "absent", context=encode_context(NOTHING_SEEN, KEY)),
+            if_absent(1, context=encode_context(NOTHING_SEEN, KEY)),
             "a put that wants the key to be absent has a context: leave it out, or want *unchanged* instead",
         ),
     ],
@@ -258,7 +256,7 @@ def test_a_condition_and_a_context_that_do_not_go_together_are_refused(request_:
 
 def test_what_was_read_before_the_previous_reaping_round_is_not_brought_to_anybody() -> None:
     node = LoneNode()
-    begun = node.asked(put(5, attempt=2))
+    begun = node.asked(if_absent(5, attempt=2))
     node.node._state.rounds.raise_to(partition_of_storage_key(node.key(b"k")), 2)
     node.store.commit()
     node.node.committed()
@@ -273,7 +271,7 @@ def test_what_was_read_before_the_previous_reaping_round_is_not_brought_to_anybo
 
 def test_a_failed_condition_of_a_batch_whose_commit_fails_is_not_told() -> None:
     node = LoneNode(buckets=(Bucket("default", r=1, w=1),))
-    events = [FromClient(b"client", put(1)), FromClient(b"client", put(2 + ANOTHER_CLIENT))]
+    events = [FromClient(b"client", if_absent(1)), FromClient(b"client", if_absent(2 + ANOTHER_CLIENT))]
     effects = [effect for event in events for effect in node.node.step(event, node.now)]
 
     instead = node.node.abandon(effects, surely_nothing=True)
@@ -283,11 +281,11 @@ def test_a_failed_condition_of_a_batch_whose_commit_fails_is_not_told() -> None:
 
 def test_a_key_that_was_deleted_can_be_put_if_absent() -> None:
     node = LoneNode(buckets=(Bucket("default", r=1, w=1),))
-    node.asked(put(1, ""))
-    node.asked(Delete(request_id(2), "", 1000, "default", b"k"))
+    node.asked(put(1))
+    node.asked(delete(2))
 
-    node.asked(put(3, value=b"again"))
-    (found,) = answers(node.asked(Get(request_id(4), "", 1000, "default", b"k")))
+    node.asked(if_absent(3, value=b"again"))
+    (found,) = answers(node.asked(get(4)))
 
     assert isinstance(found, Found)
     assert [value.value for value in found.siblings] == [b"again"]

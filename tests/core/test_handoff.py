@@ -1,8 +1,8 @@
 """Handing over what is held: how much at a time, what ends a hint, and what is left when something fails (4.6)."""
 
 import pytest
-from support.five import RECORD, Five, handed_over, number_of, put, record_of
-from support.nodes import CLUSTER, LoneNode, sent, view
+from support.five import RECORD, Five, handed_over, number_of, record_of
+from support.nodes import CLUSTER, LoneNode, put, sent, view
 
 from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Tick, ViewChanged
 from zdynamo.core.replicas.handoff import AGAIN_MS, ANSWER_MS, LOOKED_MAX, LOOKED_REST_MS, WINDOW, WINDOW_BYTES

@@ -2,7 +2,7 @@
 
 import pytest
 from support.deaths import RECREATED, VALUE, digest, node_round
-from support.nodes import PARTITIONS, LoneNode, answers, request_id, sent, view
+from support.nodes import PARTITIONS, LoneNode, answers, get, put, request_id, sent, view
 
 from zdynamo.core.events import Effect, Send, Tick
 from zdynamo.core.owners.placement import Placement
@@ -15,11 +15,9 @@ from zdynamo.messages import (
     Done,
     FetchReplica,
     Found,
-    Get,
     HandOver,
     HoldReplica,
     NodeId,
-    Put,
     QuorumNotMet,
     ReapAsk,
     ReapHeld,
@@ -203,7 +201,7 @@ def test_a_fallback_says_what_it_holds_and_never_that_there_is_nothing() -> None
 
 def test_of_a_write_with_pw_fallbacks_count_for_w_and_owners_alone_for_pw() -> None:
     node = fallback(down=PEERS[0])
-    begun = node.asked(Put(request_id(1), "", 1000, "default", OWN_NAME, b"v", "", w=2, pw=2))
+    begun = node.asked(put(1, OWN_NAME, w=2, pw=2))
     ((standing, holding),) = sent(begun, HoldReplica)
     ((owner, storing),) = sent(begun, StoreReplica)
 
@@ -217,8 +215,8 @@ def test_of_a_write_with_pw_fallbacks_count_for_w_and_owners_alone_for_pw() -> N
 def test_a_read_with_pr_asks_owners_only() -> None:
     node = fallback(down=PEERS[0])
     node.hears(PEERS[1], StoreReplica(1, 1000, (), 0, OWN_KEY, VALUE))
-    strict = node.asked(Get(request_id(1), "", 1000, "default", OWN_NAME, r=2, pr=2))
-    sloppy = node.asked(Get(request_id(2), "", 1000, "default", OWN_NAME, r=2))
+    strict = node.asked(get(1, OWN_NAME, r=2, pr=2))
+    sloppy = node.asked(get(2, OWN_NAME, r=2))
     standing = next(peer for peer, _ in sent(sloppy, FetchReplica) if peer not in PEERS)
 
     by_fallback = node.hears(standing, ReplicaFetched(number_to(standing, sloppy), False, 0, VALUE))
@@ -232,7 +230,7 @@ def test_a_read_with_pr_asks_owners_only() -> None:
 def test_with_too_few_owners_up_a_strict_read_fails_at_once() -> None:
     node = fallback(down="".join(PEERS))
 
-    answered = node.asked(Get(request_id(1), "", 1000, "default", OWN_NAME, r=2, pr=2))
+    answered = node.asked(get(1, OWN_NAME, r=2, pr=2))
 
     assert answers(answered) == [QuorumNotMet(request_id(1), 2, 1, f"down: {', '.join(sorted(PEERS))}")]
 

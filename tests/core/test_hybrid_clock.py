@@ -1,12 +1,12 @@
 """Hybrid logical time: what is minted is accepted by peers, whatever the wall clock of a node does."""
 
 import pytest
-from support.nodes import WALL_MS, LoneNode, request_id, sent, view
+from support.nodes import WALL_MS, LoneNode, put, sent, view
 
 from zdynamo.core.events import Now
 from zdynamo.core.records.hybrid_clock import DOUBT_MS, HybridClock, wall_ms_of
 from zdynamo.core.records.record import decode_record
-from zdynamo.messages import Put, ReplicaRefused, ReplicaStored, StoreReplica
+from zdynamo.messages import ReplicaRefused, ReplicaStored, StoreReplica
 
 SKEW_MS = 500
 HOUR_MS = 3_600_000
@@ -167,7 +167,7 @@ def test_the_writes_of_a_node_whose_wall_clock_jumps_ahead_are_taken_by_its_peer
     node.wall_ms += HOUR_MS
     node.monotonic_ms += 10
 
-    ((_, message),) = sent(node.asked(Put(request_id(1), "", 1000, "default", b"k", b"v", "")), StoreReplica)[:1]
+    ((_, message),) = sent(node.asked(put(1)), StoreReplica)[:1]
     answered = peer.hears("a", message)  # type: ignore[arg-type]
 
     assert len(sent(answered, ReplicaStored)) == 1
@@ -175,10 +175,10 @@ def test_the_writes_of_a_node_whose_wall_clock_jumps_ahead_are_taken_by_its_peer
 
 def test_a_node_whose_wall_clock_jumped_back_goes_on_taking_what_its_peers_write() -> None:
     node, peer = LoneNode(), LoneNode(view(me="b", others="ac"))
-    node.asked(Put(request_id(9), "", 1000, "default", b"before", b"v", ""))
+    node.asked(put(9, b"before"))
     node.wall_ms -= HOUR_MS
 
-    effects = peer.asked(Put(request_id(1), "", 1000, "default", b"k", b"v", ""))
+    effects = peer.asked(put(1))
     answered = node.hears("b", sent(effects, StoreReplica)[0][1])  # type: ignore[arg-type]
 
     assert (len(sent(answered, ReplicaStored)), len(sent(answered, ReplicaRefused))) == (1, 0)
@@ -187,11 +187,11 @@ def test_a_node_whose_wall_clock_jumped_back_goes_on_taking_what_its_peers_write
 def test_a_write_is_later_than_what_it_replaces_where_its_coordinator_has_restarted() -> None:
     peer, node = LoneNode(view(me="b", others="ac")), LoneNode()
     peer.wall_ms += 200
-    first = sent(peer.asked(Put(request_id(1), "", 1000, "default", b"k", b"v", "")), StoreReplica)[0][1]
+    first = sent(peer.asked(put(1)), StoreReplica)[0][1]
     node.hears("b", first)  # type: ignore[arg-type]
     restarted = LoneNode(store=node.store)
 
-    second = sent(restarted.asked(Put(request_id(2), "", 1000, "default", b"k", b"w", "")), StoreReplica)[0][1]
+    second = sent(restarted.asked(put(2, b"k", b"w")), StoreReplica)[0][1]
 
     (before,), (after,) = (decode_record(message.record).siblings for message in (first, second))  # type: ignore[attr-defined]
     assert before.time < after.time

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from support.nodes import WALL_MS, LoneNode, answers, request_id, sent, view
+from support.nodes import WALL_MS, LoneNode, answers, put, request_id, sent, view
 
 from zdynamo.core.coordinator.listed import SCAN_BYTES, SCAN_RECORDS, stretch_of
 from zdynamo.core.coordinator.listings import LISTINGS_MAX, READS_MAX
@@ -22,7 +22,6 @@ from zdynamo.messages import (
     ListKeys,
     ListReplica,
     Overloaded,
-    Put,
     QuorumNotMet,
     Refused,
     ReplicaFetched,
@@ -669,7 +668,7 @@ def test_before_the_first_data_the_founder_lists_nothing() -> None:
 
 def test_a_founder_that_has_been_given_data_lists_nothing_until_it_is_known_who_owns_it() -> None:
     node = LoneNode(view(layout=None))
-    node.asked(Put(request_id(9), "", 1000, "default", b"k", b"v", ""))
+    node.asked(put(9))
 
     (refused,) = answers(node.asked(list_keys()))
 

@@ -1,6 +1,9 @@
 """Buckets that keep only what was written last: what a reader is shown, what a write covers, what is counted."""
 
-from support.nodes import WALL_MS, LoneNode, answers, request_id, sent, view
+from functools import partial
+
+from support import nodes
+from support.nodes import WALL_MS, LoneNode, answers, get, request_id, sent, view
 
 from zdynamo.core.events import Effect
 from zdynamo.core.records.hybrid_clock import wall_ms_of
@@ -9,25 +12,16 @@ from zdynamo.messages import (
     Absent,
     Bucket,
     ClientAnswer,
-    Delete,
     Done,
     Found,
-    Get,
-    Put,
     ReplicaStored,
     StoreReplica,
 )
 
 LAST = Bucket("last", conflict="lww")
 ANOTHER_CLIENT = 1 << 64
-
-
-def put(number: int, value: bytes = b"v", **fields: object) -> Put:
-    return Put(request_id(number), "", 1000, "last", b"k", value, "", **{"w": 1, **fields})  # type: ignore[arg-type]
-
-
-def delete(number: int, **fields: object) -> Delete:
-    return Delete(request_id(number), "", 1000, "last", b"k", r=1, w=1, **fields)  # type: ignore[arg-type]
+put = partial(nodes.put, bucket="last", w=1)
+delete = partial(nodes.delete, bucket="last", r=1, w=1)
 
 
 def written(actor: int, at_ms: int, *, tombstone: bool = False, expires_ms: int = 0, request: bytes = b"") -> Sibling:
@@ -58,7 +52,7 @@ def hears_of(node: LoneNode, held: Record) -> list[Effect]:
 
 
 def read(node: LoneNode) -> ClientAnswer:
-    (answer,) = answers(node.asked(Get(request_id(999), "", 1000, "last", b"k", r=1)))
+    (answer,) = answers(node.asked(get(999, bucket="last", r=1)))
     return answer
 
 
@@ -103,7 +97,7 @@ def test_in_other_buckets_a_reader_is_shown_all() -> None:
     together = encode_record(record(written(1, 10), written(2, 20)))
     node.hears("b", StoreReplica(1, 1000, (), 0, node.key(b"k"), together))
 
-    (found,) = answers(node.asked(Get(request_id(1), "", 1000, "default", b"k", r=1)))
+    (found,) = answers(node.asked(get(1, r=1)))
 
     assert values(found) == [b"1@10", b"2@20"]
 
@@ -111,18 +105,18 @@ def test_in_other_buckets_a_reader_is_shown_all() -> None:
 def test_a_write_with_an_older_context_covers_all_that_its_coordinator_knows() -> None:
     node = owner(first=False)
     (first,) = answers(node.asked(put(1)))
-    node.asked(put(2 + ANOTHER_CLIENT, b"unseen"))
+    node.asked(put(2 + ANOTHER_CLIENT, value=b"unseen"))
 
-    effects = node.asked(put(3, b"mine", context=first.context))  # type: ignore[union-attr]
+    effects = node.asked(put(3, value=b"mine", context=first.context))  # type: ignore[union-attr]
 
     assert siblings_of(effects) == [b"mine"]
 
 
 def test_a_second_attempt_covers_only_what_its_context_names() -> None:
     node = owner(first=False)
-    node.asked(put(1 + ANOTHER_CLIENT, b"held"))
+    node.asked(put(1 + ANOTHER_CLIENT, value=b"held"))
 
-    effects = node.asked(put(2, b"late", attempt=2))
+    effects = node.asked(put(2, value=b"late", attempt=2))
 
     assert siblings_of(effects) == [b"held", b"late"]
 
@@ -131,7 +125,7 @@ def test_a_write_is_later_than_all_that_its_coordinator_holds_though_another_clo
     node = owner(first=False)
     hears_of(node, record(written(1, 200)))
 
-    effects = node.asked(put(1, b"later"))
+    effects = node.asked(put(1, value=b"later"))
 
     (sibling,) = decode_record(sent(effects, StoreReplica)[0][1].record).siblings  # type: ignore[attr-defined]
     assert wall_ms_of(sibling.time) == WALL_MS + 200
@@ -164,9 +158,9 @@ def test_a_delete_without_a_context_leaves_nothing_that_was_hidden_behind_it() -
 def test_a_concurrent_write_that_is_covered_unseen_is_counted_at_the_coordinator() -> None:
     node = owner(first=False)
     (first,) = answers(node.asked(put(1)))
-    node.asked(put(2 + ANOTHER_CLIENT, b"unseen", context=first.context))  # type: ignore[union-attr]
+    node.asked(put(2 + ANOTHER_CLIENT, value=b"unseen", context=first.context))  # type: ignore[union-attr]
 
-    node.asked(put(3, b"mine", context=first.context))  # type: ignore[union-attr]
+    node.asked(put(3, value=b"mine", context=first.context))  # type: ignore[union-attr]
 
     assert discarded(node) == 1
 
@@ -229,7 +223,7 @@ def test_a_late_attempt_that_comes_to_stand_behind_is_counted() -> None:
     node = owner(first=True)
     hears_of(node, record(written(9, 400)))
 
-    node.asked(put(2, b"late", attempt=2))
+    node.asked(put(2, value=b"late", attempt=2))
 
     assert discarded(node) == 1
 

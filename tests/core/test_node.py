@@ -4,7 +4,7 @@ from random import Random
 
 import msgspec
 import pytest
-from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
+from support.nodes import CLUSTER, LoneNode, answers, get, put, request_id, sent, view
 
 from zdynamo import codec
 from zdynamo.core.events import FromClient, FromPeer, News, Noted, Now, PeerUnreachable, Reply, Send, Tick, ViewChanged
@@ -18,7 +18,6 @@ from zdynamo.messages import (
     Forward,
     Forwarded,
     Frame,
-    Get,
     LayoutWanted,
     NodeDescription,
     PathLost,
@@ -26,7 +25,6 @@ from zdynamo.messages import (
     Pong,
     Probe,
     Probed,
-    Put,
     Refusal,
     Refused,
     ReplicaFetched,
@@ -37,10 +35,6 @@ from zdynamo.messages import (
     Topology,
 )
 from zdynamo.storage.memory import MemoryStore
-
-
-def put(number: int = 1, **fields: object) -> Put:
-    return Put(request_id(number), "", 1000, "default", b"k", b"v", "", **fields)  # type: ignore[arg-type]
 
 
 def test_a_ping_is_answered_at_once() -> None:
@@ -196,7 +190,7 @@ def test_nobody_is_shown_what_the_failed_commit_would_have_written() -> None:
     node = LoneNode(view(others="", layout="a"))
 
     staged = node.node.step(FromClient(b"writer", put()), node.now)
-    read = node.node.step(FromClient(b"reader", Get(request_id(2), "", 1000, "default", b"k")), node.now)
+    read = node.node.step(FromClient(b"reader", get(2)), node.now)
     instead = node.node.abandon(staged + read, surely_nothing=True)
 
     assert {answer.request: type(answer) for answer in answers(instead)} == {
@@ -252,7 +246,7 @@ def test_mutated_requests_never_raise_and_get_an_answer_that_can_be_sent(seed: i
     node = LoneNode(view(others="bcde", layout="abcde"))
     requests = [
         put(1, context=b"ctx", w=2),
-        Get(request_id(2), "", 1000, "default", b"k"),
+        get(2),
         DescribeNode(request_id(3), ""),
     ]
     frame = codec.encode(requests)

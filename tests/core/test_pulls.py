@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from support.five import Five
-from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
+from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, get, put, request_id, sent, view
 
 from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
 from zdynamo.core.records.record import Clock, Record, Sibling, decode_record, encode_record
@@ -20,7 +20,6 @@ from zdynamo.messages import (
     FetchReplica,
     Found,
     Frame,
-    Get,
     HandOver,
     Hello,
     HoldReplica,
@@ -28,7 +27,6 @@ from zdynamo.messages import (
     Page,
     Pong,
     PullPage,
-    Put,
     QuorumNotMet,
     ReplicaFetched,
     ReplicaRefused,
@@ -198,7 +196,7 @@ def test_all_is_settled_in_the_end_and_absent_keys_are_answered_again() -> None:
     node = Puller()
 
     effects = node.gets_all()
-    asked = node.asked(Get(request_id(1), "", 1000, "default", b"nothing"))
+    asked = node.asked(get(1, b"nothing"))
     ((_, fetch), _) = sent(asked, FetchReplica)
     answered = node.hears("b", ReplicaFetched(fetch.request, True, 0, b""))  # type: ignore[attr-defined]
 
@@ -210,7 +208,7 @@ def test_all_is_settled_in_the_end_and_absent_keys_are_answered_again() -> None:
 def test_until_then_an_absent_key_is_not_answered_by_its_word() -> None:
     node = Puller()
 
-    asked = node.asked(Get(request_id(1), "", 1000, "default", b"nothing"))
+    asked = node.asked(get(1, b"nothing"))
     ((_, fetch), _) = sent(asked, FetchReplica)
     for peer in "bc":
         last = node.hears(peer, ReplicaFetched(fetch.request, peer == "b", 0, b""))  # type: ignore[attr-defined]
@@ -644,10 +642,10 @@ def test_an_old_copy_is_found_by_a_page_a_question_a_refusal_and_a_read() -> Non
     by_page.gets(round=5)
     by_question.hears("b", PullPage(1, 0, b"", PAGE_BYTES, 5))
     name = next(b"%d" % at for at in range(999) if partition_of_storage_key(by_refusal.key(b"%d" % at)) == 0)
-    effects = by_refusal.asked(Put(request_id(1), "", 1000, "default", name, b"mine", ""))
+    effects = by_refusal.asked(put(1, name, b"mine"))
     ((_, store), _) = sent(effects, StoreReplica)
     by_refusal.hears("b", ReplicaRefused(store.request, "stale round", 5))  # type: ignore[attr-defined]
-    ((_, fetch), _) = sent(by_read.asked(Get(request_id(1), "", 1000, "default", name)), FetchReplica)
+    ((_, fetch), _) = sent(by_read.asked(get(1, name)), FetchReplica)
     by_read.hears("b", ReplicaFetched(fetch.request, True, 5, b""))  # type: ignore[attr-defined]
 
     for node in (by_page, by_question, by_refusal, by_read):
@@ -659,11 +657,11 @@ def test_an_old_copy_is_found_by_a_page_a_question_a_refusal_and_a_read() -> Non
 def test_what_this_process_has_written_over_nothing_is_not_set_aside() -> None:
     node = old_copy()
     assert node.key(NEW[10:]) == NEW
-    node.asked(Put(request_id(1), "", 1000, "default", NEW[10:], b"mine", "", w=1))
+    node.asked(put(1, NEW[10:], b"mine", w=1))
 
     node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
     given(node, ())
-    found = answers(node.asked(Get(request_id(2), "", 1000, "default", NEW[10:], r=1)))[0]
+    found = answers(node.asked(get(2, NEW[10:], r=1)))[0]
 
     assert isinstance(found, Found)
     assert {sibling.value for sibling in found.siblings} == {b"mine", b"new"}
@@ -673,7 +671,7 @@ def test_what_this_process_has_written_over_an_old_copy_is_written_anew_by_a_ret
     """Its record cannot be taken apart into what was seen in the old copy and what the writer had seen."""
     node = old_copy()
     assert node.key(OLD[10:]) == OLD
-    effects = node.asked(Put(request_id(1), "", 1000, "default", OLD[10:], b"mine", ""))
+    effects = node.asked(put(1, OLD[10:], b"mine"))
     ((_, store), _) = sent(effects, StoreReplica)
 
     refused = [
@@ -681,7 +679,7 @@ def test_what_this_process_has_written_over_an_old_copy_is_written_anew_by_a_ret
         for peer in "bc"
         for effect in node.hears(peer, ReplicaRefused(store.request, "stale round", 5))  # type: ignore[attr-defined]
     ]
-    retried = node.asked(Put(request_id(1), "", 1000, "default", OLD[10:], b"mine", "", attempt=2))
+    retried = node.asked(put(1, OLD[10:], b"mine", attempt=2))
     ((_, again), _) = sent(retried, StoreReplica)
 
     assert sent(refused, StoreReplica) == []
@@ -694,11 +692,11 @@ def test_what_this_process_has_written_over_an_old_copy_is_written_anew_by_a_ret
 def test_what_another_has_written_since_is_not_taken_for_what_went_aside() -> None:
     """Else the first would be acknowledged, and be nowhere."""
     node = old_copy()
-    effects = node.asked(Put(request_id(1), "", 1000, "default", OLD[10:], b"mine", ""))
+    effects = node.asked(put(1, OLD[10:], b"mine"))
     ((_, store), _) = sent(effects, StoreReplica)
     refused = ReplicaRefused(store.request, "stale round", 5)  # type: ignore[attr-defined]
     node.hears("b", refused)
-    node.asked(Put(request_id(2), "", 1000, "default", OLD[10:], b"another's", ""))
+    node.asked(put(2, OLD[10:], b"another's"))
 
     lost = node.hears("c", refused)
 
@@ -848,7 +846,7 @@ def test_an_old_copy_is_noticed_also_where_it_was_only_just_taken() -> None:
 def test_what_a_fallback_has_minted_itself_stays_when_it_hears_the_round() -> None:
     """It has seen nothing else, so it cannot be what was removed."""
     node = Five(owning=False, down=3)
-    begun = node.asked(Put(request_id(1), "", 1000, "default", node.name, b"mine", ""))
+    begun = node.asked(put(1, node.name, b"mine"))
     ((fallback, held),) = sent(begun, HoldReplica)
 
     again = node.hears(fallback, ReplicaRefused(held.request, "stale round", 5))  # type: ignore[attr-defined]

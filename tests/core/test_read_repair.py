@@ -1,7 +1,7 @@
 """After a read: whoever holds less than the others is sent the rest, when the client has its answer; and healing."""
 
 import pytest
-from support.nodes import LoneNode, answers, request_id, sent, view
+from support.nodes import LoneNode, answers, get, request_id, sent, view
 
 from zdynamo.core.coordinator.reads import HEALS_MAX, LINGER, LINGERING_MAX
 from zdynamo.core.coordinator.repairs import REPAIRS_MAX
@@ -13,7 +13,6 @@ from zdynamo.messages import (
     FetchReplica,
     Found,
     Frame,
-    Get,
     ReplicaFetched,
     ReplicaRefused,
     ReplicaStored,
@@ -23,10 +22,6 @@ from zdynamo.partition import partition_of_storage_key
 
 LIMITS = NodeLimits()
 LINGER_MS = LINGER * LIMITS.replica_timeout_ms
-
-
-def get(number: int = 1, key: bytes = b"k", **fields: object) -> Get:
-    return Get(request_id(number), "", 5000, "default", key, **fields)  # type: ignore[arg-type]
 
 
 def sibling(actor: int, counter: int, *, tombstone: bool = False, expires_ms: int = 0) -> Sibling:
@@ -45,7 +40,7 @@ class Reading:
 
     def __init__(self, node: LoneNode | None = None, **fields: object) -> None:
         self.node = node or LoneNode()
-        effects = self.node.asked(get(**fields))
+        effects = self.node.asked(get(deadline_ms=5000, **fields))
         self.number: int = sent(effects, FetchReplica)[0][1].request  # type: ignore[attr-defined]
 
     def hears(self, replica: str, record: Record, *, round: int = 0, settled: bool = True) -> list[Effect]:
@@ -273,9 +268,9 @@ def test_fetched_records_have_a_budget_and_beyond_it_the_node_is_overloaded() ->
     reading = Reading(node, r=3)
 
     reading.hears("b", big)
-    beyond = node.asked(get(2))
+    beyond = node.asked(get(2, deadline_ms=5000))
     reading.hears("c", big)
-    after = node.asked(get(3))
+    after = node.asked(get(3, deadline_ms=5000))
 
     assert [type(answer).__name__ for answer in answers(beyond)] == ["Overloaded"]
     assert answers(after) == []
@@ -288,7 +283,7 @@ def test_a_repair_of_a_batch_whose_commit_fails_is_not_sent_and_no_read_is_answe
     effects = node.node.step(FromPeer(Frame("cluster-of-tests", "b", 1, "a", 1, (fetched,))), node.now)
     late = ReplicaFetched(reading.number, True, 0, encode_record(NEW))
     effects += node.node.step(FromPeer(Frame("cluster-of-tests", "c", 1, "a", 1, (late,))), node.now)
-    effects += node.node.step(FromClient(b"client", get(2)), node.now)
+    effects += node.node.step(FromClient(b"client", get(2, deadline_ms=5000)), node.now)
 
     instead = node.node.abandon(effects, surely_nothing=True)
 

@@ -1,13 +1,9 @@
 """Coordinating gets: what counts as an answer, and what *absent* means."""
 
-from support.nodes import LoneNode, answers, request_id, sent, view
+from support.nodes import LoneNode, answers, get, put, request_id, sent, view
 
 from zdynamo.core.events import Tick
-from zdynamo.messages import Absent, FetchReplica, Found, Get, Put, QuorumNotMet, ReplicaFetched, StoreReplica
-
-
-def get(number: int = 1, **fields: object) -> Get:
-    return Get(request_id(number), "", 1000, "default", b"k", **fields)  # type: ignore[arg-type]
+from zdynamo.messages import Absent, FetchReplica, Found, QuorumNotMet, ReplicaFetched, StoreReplica
 
 
 def fetch_of(effects: list[object]) -> int:
@@ -16,7 +12,7 @@ def fetch_of(effects: list[object]) -> int:
 
 def record_of(value: bytes, number: int = 9) -> bytes:
     writer = LoneNode(view(me="b", others="ac"))
-    effects = writer.asked(Put(request_id(number), "", 1000, "default", b"k", value, ""))
+    effects = writer.asked(put(number, b"k", value))
     return sent(effects, StoreReplica)[0][1].record  # type: ignore[attr-defined, no-any-return]
 
 
@@ -86,7 +82,7 @@ def test_who_does_not_know_never_counts_in_strict_mode() -> None:
 
 def test_the_answers_of_replicas_are_merged() -> None:
     node = LoneNode()
-    node.asked(Put(request_id(5), "", 1000, "default", b"k", b"mine", "", w=1))
+    node.asked(put(5, b"k", b"mine", w=1))
 
     begun = node.asked(get())
     done = node.hears("b", ReplicaFetched(fetch_of(begun), True, 0, record_of(b"other")))
@@ -97,9 +93,9 @@ def test_the_answers_of_replicas_are_merged() -> None:
 
 def test_one_request_written_by_two_coordinators_is_one_value() -> None:
     node = LoneNode()
-    node.asked(Put(request_id(5), "", 1000, "default", b"k", b"same", "", w=1))
+    node.asked(put(5, b"k", b"same", w=1))
     other = LoneNode(view(me="b", others="ac"))
-    effects = other.asked(Put(request_id(5), "", 1000, "default", b"k", b"same", "", attempt=2, w=1))
+    effects = other.asked(put(5, b"k", b"same", attempt=2, w=1))
     twice = sent(effects, StoreReplica)[0][1].record  # type: ignore[attr-defined]
 
     begun = node.asked(get())

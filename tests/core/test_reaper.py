@@ -25,7 +25,7 @@ from support.deaths import (
     until_next_pass,
 )
 from support.five import Five
-from support.nodes import CLUSTER, WALL_MS, LoneNode, request_id, sent, view
+from support.nodes import CLUSTER, WALL_MS, LoneNode, delete, put, sent, view
 
 from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
 from zdynamo.core.owners.placement import Placement
@@ -36,10 +36,8 @@ from zdynamo.core.reaping.witness import KEYS_MAX
 from zdynamo.core.recovery.session import LOST_DISK
 from zdynamo.messages import (
     BeginRound,
-    Delete,
     Frame,
     PeerMessage,
-    Put,
     Reap,
     ReapAsk,
     Reaped,
@@ -411,8 +409,8 @@ def test_what_is_dead_is_found_again_after_a_restart() -> None:
 
 def test_the_only_owner_removes_by_itself_and_its_rounds_go_on() -> None:
     node = LoneNode(view(n=1, others="", layout="a"), limits=LIMITS)
-    node.asked(Put(request_id(1), "", 1000, "default", b"k", b"v", ""))
-    node.asked(Delete(request_id(2), "", 1000, "default", b"k"))
+    node.asked(put(1))
+    node.asked(delete(2))
     key = node.key(b"k")
     before = has_copy_and_entry(node, key)
 

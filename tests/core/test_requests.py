@@ -1,7 +1,10 @@
 """A client's request on its way to whoever coordinates it: forwarded, held for the first layout, or refused."""
 
+from functools import partial
+
 import pytest
-from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
+from support import nodes
+from support.nodes import CLUSTER, LoneNode, answers, delete, request_id, sent, view
 
 from zdynamo import codec
 from zdynamo.core.coordinator.forming import HELD_MAX
@@ -31,14 +34,8 @@ from zdynamo.messages import (
 
 LIMITS = NodeLimits(replica_timeout_ms=100)
 PATIENCE_MS = PATIENCE * LIMITS.replica_timeout_ms
-
-
-def put(number: int = 1, key: bytes = b"k", **fields: object) -> Put:
-    return Put(request_id(number), "", 5000, "default", key, b"v", "", **fields)  # type: ignore[arg-type]
-
-
-def get(number: int = 1, key: bytes = b"k") -> Get:
-    return Get(request_id(number), "", 5000, "default", key)
+put = partial(nodes.put, deadline_ms=5000)
+get = partial(nodes.get, deadline_ms=5000)
 
 
 def one_of_five() -> tuple[LoneNode, bytes]:
@@ -299,7 +296,7 @@ def test_while_the_founder_is_down_data_is_refused_with_its_name() -> None:
     assert effects == [Reply(b"client", Refused(request_id(1), reason, retry=True))]
 
 
-@pytest.mark.parametrize("request_", [put(), get(), Delete(request_id(1), "", 1000, "default", b"k")])
+@pytest.mark.parametrize("request_", [put(), get(), delete(1)])
 def test_until_enough_members_have_joined_data_is_refused(request_: Put | Get | Delete) -> None:
     node = LoneNode(view(layout=None, min_members=4))
 

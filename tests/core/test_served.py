@@ -4,7 +4,7 @@ from bisect import bisect_left
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.nodes import LoneNode, answers, request_id
+from support.nodes import LoneNode, answers, get, put, request_id
 
 from zdynamo.core.events import Effect
 from zdynamo.core.served import BOUNDS_US, WAITING_MAX, Histogram, Served
@@ -12,10 +12,8 @@ from zdynamo.messages import (
     DescribeNode,
     Done,
     Found,
-    Get,
     NodeDescription,
     Overloaded,
-    Put,
     QuorumNotMet,
     RepairProgress,
     RequestsOf,
@@ -25,14 +23,6 @@ from zdynamo.messages import (
 
 VALUE = SiblingValue("", b"v", 0)
 UNASKED = Spread(0, (0,) * (len(BOUNDS_US) + 1))
-
-
-def put(number: int) -> Put:
-    return Put(request_id(number), "", 1000, "default", b"key", b"value", "")
-
-
-def get(number: int) -> Get:
-    return Get(request_id(number), "", 1000, "default", b"key")
 
 
 def told(served: Served, kind: str) -> RequestsOf:

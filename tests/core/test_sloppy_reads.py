@@ -1,8 +1,8 @@
 """Reads where owners are missing: whom they ask, what counts, and what they say they do not know (paper 4.5, 4.6)."""
 
 import pytest
-from support.five import LIMITS, RECORD, Five, evidence, get, put, record_of
-from support.nodes import answers, request_id, sent
+from support.five import LIMITS, RECORD, Five, evidence, record_of
+from support.nodes import answers, delete, get, put, request_id, sent
 
 from zdynamo.core.coordinator.reads import LINGER
 from zdynamo.core.events import Effect, PeerUnreachable
@@ -320,7 +320,7 @@ def test_pr_of_1_needs_r_owners_that_know() -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        Delete(request_id(1), "", 1000, "default", b""),
+        delete(1, b""),
         put(1, b"", condition="absent"),
     ],
     ids=["delete", "conditional put"],
@@ -344,7 +344,7 @@ def test_a_delete_with_a_context_needs_no_owner() -> None:
     (done,) = answers(node.asked(put(1, node.name)))
     assert isinstance(done, Done)
 
-    (deleted,) = answers(node.asked(Delete(request_id(2), "", 1000, "default", node.name, context=done.context)))
+    (deleted,) = answers(node.asked(delete(2, node.name, context=done.context)))
 
     assert isinstance(deleted, Done)
     assert ends_ms(decode_record((node.store.get(node.key) or b"")[BIRTH_BYTES:])) == 0

@@ -1,8 +1,8 @@
 """Writes where owners are missing: who stands in, what counts, and what is left for later (paper 4.6)."""
 
 import pytest
-from support.five import LIMITS, Five, evidence, number_of, put, to_hold, to_store
-from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
+from support.five import LIMITS, Five, evidence, number_of, to_hold, to_store
+from support.nodes import CLUSTER, LoneNode, answers, delete, put, request_id, sent, view
 
 from zdynamo.core.coordinator.forwards import PATIENCE
 from zdynamo.core.coordinator.pending import SCAN_MS
@@ -504,7 +504,7 @@ def test_a_fallback_takes_over_what_no_owner_answers_as_a_further_attempt() -> N
     node = Five(owning=False)
     node.holds(node.others[0])
 
-    taken_over = silent_owners(node, Put(request_id(1), "", 9000, "default", node.name, b"w", ""))
+    taken_over = silent_owners(node, put(1, node.name, b"w", deadline_ms=9000))
 
     ((_, message), *_) = sent(taken_over, StoreReplica)
     assert set(to_store(taken_over)) == set(node.others)
@@ -518,7 +518,7 @@ def test_what_cannot_be_taken_over_has_an_unknown_outcome(limits: NodeLimits) ->
     """An owner may have done it: *refused* would say that nobody has."""
     node = Five(owning=False, limits=limits)
 
-    effects = silent_owners(node, Put(request_id(1), "", 9000, "default", node.name, b"w", ""))
+    effects = silent_owners(node, put(1, node.name, b"w", deadline_ms=9000))
     effects += node.after(9000)
 
     assert [type(answer) for answer in answers(effects)] == [OutcomeUnknown]
@@ -527,7 +527,7 @@ def test_what_cannot_be_taken_over_has_an_unknown_outcome(limits: NodeLimits) ->
 def test_a_delete_that_cannot_be_taken_over_has_an_unknown_outcome() -> None:
     node = Five(owning=False)
 
-    effects = silent_owners(node, Delete(request_id(1), "", 5000, "default", node.name))
+    effects = silent_owners(node, delete(1, node.name, deadline_ms=5000))
     effects += node.after(5000)
 
     assert [type(answer) for answer in answers(effects)] == [OutcomeUnknown]
@@ -535,7 +535,7 @@ def test_a_delete_that_cannot_be_taken_over_has_an_unknown_outcome() -> None:
 
 def test_a_commit_that_fails_when_a_write_is_taken_over_leaves_its_outcome_unknown() -> None:
     node = Five(owning=False)
-    node.asked(Put(request_id(1), "", 9000, "default", node.name, b"w", ""))
+    node.asked(put(1, node.name, b"w", deadline_ms=9000))
     for _ in node.others[1:]:
         node.after(PATIENCE * TIMEOUT_MS)
     node.monotonic_ms += PATIENCE * TIMEOUT_MS
@@ -572,7 +572,7 @@ def test_silent_owners_that_nobody_suspects_have_a_tenth_of_their_writes_taken_o
     node = Five(owning=False)
     puts = 200
     for number in range(puts):
-        node.asked(Put(request_id(number), "", 9000, "default", node.name, b"w", ""))
+        node.asked(put(number, node.name, b"w", deadline_ms=9000))
 
     effects = [effect for _ in node.others for effect in node.after(PATIENCE * TIMEOUT_MS)]
 

@@ -1,8 +1,8 @@
 """Who may stand in for owners: whoever knows the reaping round of their partition (paper 4.6)."""
 
 import pytest
-from support.five import RECORD, Five, put, to_hold
-from support.nodes import CLUSTER, PARTITIONS, answers, request_id, sent
+from support.five import RECORD, Five, to_hold
+from support.nodes import CLUSTER, PARTITIONS, answers, put, request_id, sent
 
 from zdynamo.core.events import Effect, FromPeer, Send
 from zdynamo.core.recovery.partitions import KEY as PARTITIONS_KEY

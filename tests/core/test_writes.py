@@ -1,7 +1,7 @@
 """Coordinating puts and deletes: when they are answered, with what, and what the replicas are sent."""
 
 import pytest
-from support.nodes import CLUSTER, LoneNode, answers, request_id, sent, view
+from support.nodes import CLUSTER, LoneNode, answers, delete, get, put, request_id, sent, view
 
 from zdynamo.core.events import Effect, FromClient, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
 from zdynamo.core.records.context import clock_in, encode_context
@@ -20,15 +20,12 @@ from zdynamo.core.records.record import (
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Absent,
-    Delete,
     Done,
     FetchReplica,
     Found,
     Frame,
-    Get,
     OutcomeUnknown,
     Overloaded,
-    Put,
     QuorumNotMet,
     Refused,
     ReplicaFetched,
@@ -39,14 +36,6 @@ from zdynamo.messages import (
 from zdynamo.partition import partition_of_storage_key
 
 ANOTHER_CLIENT = 1 << 64  # in the numbers of requests
-
-
-def put(number: int, key: bytes = b"k", value: bytes = b"v", **fields: object) -> Put:
-    return Put(request_id(number), "", 1000, "default", key, value, "", **fields)  # type: ignore[arg-type]
-
-
-def get(number: int, key: bytes = b"k", **fields: object) -> Get:
-    return Get(request_id(number), "", 1000, "default", key, **fields)  # type: ignore[arg-type]
 
 
 def stored(effects: list[object]) -> StoreReplica:
@@ -232,7 +221,7 @@ def test_a_delete_covers_what_r_replicas_hold() -> None:
     node = LoneNode()
     node.asked(put(1, w=1))
 
-    begun = node.asked(Delete(request_id(2), "", 1000, "default", b"k"))
+    begun = node.asked(delete(2))
     fetch = sent(begun, FetchReplica)[0][1]
     written = node.hears("b", ReplicaFetched(fetch.request, True, 0, b""))  # type: ignore[attr-defined]
     done = node.hears("b", ReplicaStored(stored(written).request))
@@ -246,7 +235,7 @@ def test_a_delete_covers_what_r_replicas_hold() -> None:
 def test_a_delete_of_what_is_absent_writes_nothing() -> None:
     node = LoneNode()
 
-    begun = node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1))
+    begun = node.asked(delete(2, r=1))
 
     assert answers(begun) == [Done(request_id(2), b"", changed=False)]
     assert sent(begun, StoreReplica) == []
@@ -255,9 +244,9 @@ def test_a_delete_of_what_is_absent_writes_nothing() -> None:
 def test_a_retried_delete_still_waits_for_w_copies_of_the_tombstone() -> None:
     node = LoneNode()
     node.asked(put(1, w=1))
-    node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1))
+    node.asked(delete(2, r=1))
 
-    again = node.asked(Delete(request_id(2), "", 1000, "default", b"k", attempt=2, r=1))
+    again = node.asked(delete(2, attempt=2, r=1))
     done = node.hears("b", ReplicaStored(stored(again).request))
 
     assert answers(again) == []
@@ -429,10 +418,9 @@ def test_a_read_in_a_batch_whose_commit_fails_tells_nothing_of_it() -> None:
 def test_a_retried_delete_says_that_there_was_something() -> None:
     node = LoneNode()
     node.asked(put(1, w=1))
-    delete = Delete(request_id(2), "", 1000, "default", b"k", r=1, w=1)
-    (first,) = answers(node.asked(delete))
+    (first,) = answers(node.asked(delete(2, r=1, w=1)))
 
-    (again,) = answers(node.asked(Delete(request_id(2), "", 1000, "default", b"k", attempt=2, r=1, w=1)))
+    (again,) = answers(node.asked(delete(2, attempt=2, r=1, w=1)))
 
     assert (first.changed, again.changed) == (True, True)
 
@@ -524,7 +512,7 @@ def test_a_delete_brings_what_it_read_under_the_round_it_was_read_under() -> Non
     in_round(node, 2)
     tombstone = decode_record(stored(_deleting(LoneNode())).record)
 
-    begun = node.asked(Delete(request_id(3), "", 1000, "default", b"k"))
+    begun = node.asked(delete(3))
     fetch = sent(begun, FetchReplica)[0][1]
     settled = node.hears("b", ReplicaFetched(fetch.request, True, 1, encode_record(tombstone)))  # type: ignore[attr-defined]
 
@@ -533,7 +521,7 @@ def test_a_delete_brings_what_it_read_under_the_round_it_was_read_under() -> Non
 
 def _deleting(node: LoneNode) -> list[Effect]:
     node.asked(put(1, w=1))
-    return node.asked(Delete(request_id(2), "", 1000, "default", b"k", r=1))
+    return node.asked(delete(2, r=1))
 
 
 def test_a_value_or_a_number_of_siblings_that_is_large_is_told_of_with_its_key_and_without_its_content() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
-from support.nodes import LoneNode, answers, request_id, view
+from support.nodes import LoneNode, answers, get, put, request_id, view
 
 from zdynamo.core.served import Served
 from zdynamo.http.metric_names import METRICS
@@ -22,11 +22,9 @@ from zdynamo.messages import (
     DescribeNode,
     Done,
     Found,
-    Get,
     HintsHeld,
     NodeDescription,
     Overloaded,
-    Put,
     QuorumNotMet,
     Refused,
     SiblingValue,
@@ -64,8 +62,7 @@ def value(found: list[Sample], name: str, **labels: str) -> float:
 def busy() -> LoneNode:
     """A node that has served a few requests and knows trouble."""
     node = LoneNode(view(down="c"))
-    put, get = Put(request_id(1), "", 1, "b", b"k", b"", ""), Get(request_id(2), "", 1, "b", b"k")
-    node.node.served.taken([put, get], 0)
+    node.node.served.taken([put(1), get(2)], 0)
     two = (SiblingValue("", b"", 0), SiblingValue("", b"", 0))
     node.node.served.answered([Done(request_id(1), b"")], 700)
     node.node.served.answered([Found(request_id(2), b"", two)], 1_500)
@@ -184,7 +181,7 @@ def test_counters_end_in_total_and_units_are_seconds_and_bytes() -> None:
 def test_a_histogram_grows_with_its_bounds_up_to_its_count(each: list[tuple[ClientAnswer, int]]) -> None:
     served = Served()
     for answer, took_us in each:
-        served.taken([Get(request_id(1), "", 1, "b", b"k")], 0)
+        served.taken([get(1)], 0)
         served.answered([answer], took_us)
     topology, description = described(LoneNode())
     assert description.figures is not None

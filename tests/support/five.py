@@ -2,13 +2,13 @@
 
 from msgspec.structs import replace
 
-from support.nodes import WALL_MS, LoneNode, request_id, sent, view
+from support.nodes import WALL_MS, LoneNode, sent, view
 from zdynamo.core.events import Effect, News, Tick, ViewChanged
 from zdynamo.core.owners.placement import Placement
 from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.replicas.hints import Held
 from zdynamo.core.settings import NodeLimits
-from zdynamo.messages import Bucket, Get, HandOver, HoldReplica, PathLost, Put, StoreReplica
+from zdynamo.messages import Bucket, HandOver, HoldReplica, PathLost, StoreReplica
 from zdynamo.partition import partition_of_storage_key
 from zdynamo.storage.memory import MemoryStore
 
@@ -84,14 +84,6 @@ def record_of(value: bytes = b"v", counter: int = 1, actor: int = 7, *, tombston
 
 
 RECORD = record_of()
-
-
-def put(number: int, name: bytes, value: bytes = b"v", **fields: object) -> Put:
-    return Put(request_id(number), "", 1000, "default", name, value, "", **fields)  # type: ignore[arg-type]
-
-
-def get(number: int, name: bytes, **fields: object) -> Get:
-    return Get(request_id(number), "", 1000, "default", name, **fields)  # type: ignore[arg-type]
 
 
 def to_store(effects: list[Effect]) -> list[str]:

@@ -15,13 +15,16 @@ from zdynamo.messages import (
     Bucket,
     ClientAnswer,
     Constants,
+    Delete,
     Frame,
+    Get,
     Hello,
     LayoutMember,
     MemberRecord,
     MemberState,
     MemberView,
     PeerMessage,
+    Put,
     View,
 )
 from zdynamo.partition import HASH_VERSION, storage_key
@@ -34,6 +37,30 @@ WALL_MS = 1_800_000_000_000
 
 def request_id(number: int) -> bytes:
     return number.to_bytes(16, "big")
+
+
+def put(
+    number: int = 1,
+    key: bytes = b"k",
+    value: bytes = b"v",
+    *,
+    bucket: str = "default",
+    deadline_ms: int = 1000,
+    **fields: object,
+) -> Put:
+    return Put(request_id(number), "", deadline_ms, bucket, key, value, "", **fields)  # type: ignore[arg-type]
+
+
+def get(
+    number: int = 1, key: bytes = b"k", *, bucket: str = "default", deadline_ms: int = 1000, **fields: object
+) -> Get:
+    return Get(request_id(number), "", deadline_ms, bucket, key, **fields)  # type: ignore[arg-type]
+
+
+def delete(
+    number: int = 1, key: bytes = b"k", *, bucket: str = "default", deadline_ms: int = 1000, **fields: object
+) -> Delete:
+    return Delete(request_id(number), "", deadline_ms, bucket, key, **fields)  # type: ignore[arg-type]
 
 
 def member(node: str, epoch: int = 1) -> MemberRecord:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import zmq
 from opentelemetry.sdk.trace import TracerProvider
+from support import nodes
 
 from zdynamo import codec
 from zdynamo.config import (
@@ -40,19 +41,19 @@ _numbers = itertools.count(1)
 
 
 def new_request() -> bytes:
-    return next(_numbers).to_bytes(16, "big")
+    return nodes.request_id(next(_numbers))
 
 
 def put(key: bytes, value: bytes = b"v", **fields: Any) -> Put:
-    return Put(new_request(), "", fields.pop("deadline_ms", DEADLINE_MS), "default", key, value, "", **fields)
+    return nodes.put(next(_numbers), key, value, **{"deadline_ms": DEADLINE_MS, **fields})
 
 
 def get(key: bytes, **fields: Any) -> Get:
-    return Get(new_request(), "", fields.pop("deadline_ms", DEADLINE_MS), "default", key, **fields)
+    return nodes.get(next(_numbers), key, **{"deadline_ms": DEADLINE_MS, **fields})
 
 
 def delete(key: bytes, **fields: Any) -> Delete:
-    return Delete(new_request(), "", fields.pop("deadline_ms", DEADLINE_MS), "default", key, **fields)
+    return nodes.delete(next(_numbers), key, **{"deadline_ms": DEADLINE_MS, **fields})
 
 
 def eventually(condition: Callable[[], Any], within_s: float = WITHIN_S) -> Any:
