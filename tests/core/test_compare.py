@@ -1,10 +1,12 @@
 """Anti-entropy: who asks whom for what, what is answered, and what follows; the peers say what the test says."""
 
 from array import array
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
 
 from zdynamo.core.anti_entropy.comparison import AGAIN_MS, ANSWER_MS
@@ -645,11 +647,19 @@ def test_keys_that_are_no_stretch_end_the_comparison(
 
 # Garbage
 
-HASHES = st.one_of(st.just(b""), st.binary(max_size=40), st.binary(min_size=8 * LEAVES, max_size=8 * LEAVES))
+ALL_LEAVES = st.integers(0, 2**32).map(lambda seed: Random(seed).randbytes(8 * LEAVES))
+HASHES = st.one_of(st.just(b""), st.binary(max_size=40), ALL_LEAVES)
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 SOME_KEYS = st.one_of(st.sampled_from([KEY, OTHER, THIRD, b""]), st.binary(max_size=20))
 RECORDS = st.lists(st.tuples(SOME_KEYS, st.one_of(st.just(VALUE), st.binary(max_size=20))), max_size=5).map(tuple)
 ENTRIES = st.lists(st.tuples(SOME_KEYS, st.integers(0, 2**64 - 1)), max_size=5).map(tuple)
+SOME_PARTITIONS = st.sampled_from([ALL, 3, 3, 4, PARTITIONS])
+ROUNDS = st.sampled_from([0, 0, 0, 1, 2, -1])
+GARBAGE = st.one_of(
+    st.builds(Hashes, st.just(0), SOME_PARTITIONS, st.booleans(), ROUNDS, HASHES),
+    st.builds(LeafKeys, st.just(0), SOME_PARTITIONS, ROUNDS, ENTRIES, SOME_KEYS, st.booleans()),
+    st.builds(RecordsSwapped, st.just(0), SOME_PARTITIONS, ROUNDS, NUMBERS, NUMBERS, NUMBERS, RECORDS),
+)
 
 
 @given(st.data())
@@ -660,27 +670,7 @@ def test_no_answer_whatsoever_hurts(data: st.DataObject) -> None:
 
     for _ in range(6):
         asked = next((message for to, message in sent(effects, object) if to == "b"), None)
-        number = getattr(asked, "request", 7)
-        partition = data.draw(st.sampled_from([ALL, 3, 3, 4, PARTITIONS]))
-        round = data.draw(st.sampled_from([0, 0, 0, 1, 2, -1]))
-        garbage = data.draw(
-            st.one_of(
-                st.builds(Hashes, st.just(number), st.just(partition), st.booleans(), st.just(round), HASHES),
-                st.builds(
-                    LeafKeys, st.just(number), st.just(partition), st.just(round), ENTRIES, SOME_KEYS, st.booleans()
-                ),
-                st.builds(
-                    RecordsSwapped,
-                    st.just(number),
-                    st.just(partition),
-                    st.just(round),
-                    NUMBERS,
-                    NUMBERS,
-                    NUMBERS,
-                    RECORDS,
-                ),
-            )
-        )
+        garbage = replace(data.draw(GARBAGE), request=getattr(asked, "request", 7))
         effects = node.hears("b", garbage) or node.waits(data.draw(st.sampled_from([0, 10, AGAIN_MS])))
 
     node.waits(2 * ANSWER_MS)
