@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
+from support.records import record
 
 from zdynamo.core.anti_entropy.comparison import AGAIN_MS, ANSWER_MS
 from zdynamo.core.anti_entropy.hashes import ALL, digest_of, roots_of
@@ -39,12 +40,6 @@ from zdynamo.storage.memory import MemoryStore
 
 INTERVAL_MS = 1_000
 LEAVES = leaves_of(PARTITIONS)
-
-
-def record(value: bytes = b"value", *, actor: int = 7, tombstone: bool = False, expires_ms: int = 0) -> bytes:
-    dot = (actor, 1, 1)
-    sibling = Sibling(dot, WALL_MS << 16, expires_ms, tombstone, "", b"" if tombstone else value, request_id(actor))
-    return encode_record(Record(Clock((dot,)), (sibling,)))
 
 
 def covering(encoded: bytes, *, tombstone: bool = False) -> bytes:

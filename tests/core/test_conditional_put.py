@@ -2,6 +2,7 @@
 
 import pytest
 from support.nodes import PARTITIONS, WALL_MS, LoneNode, answers, delete, get, put, request_id, sent, view
+from support.records import merged
 
 from zdynamo.core.events import Effect, FromClient
 from zdynamo.core.records.conditions import holds
@@ -15,8 +16,6 @@ from zdynamo.core.records.record import (
     covers,
     decode_record,
     encode_record,
-    merge,
-    write,
 )
 from zdynamo.messages import (
     Absent,
@@ -52,13 +51,6 @@ def sibling(actor: int, counter: int = 1, *, tombstone: bool = False, expires_ms
     return Sibling((actor, 1, counter), counter << 16, expires_ms, tombstone, "", b"%d" % actor, request)
 
 
-def of(*siblings: Sibling) -> Record:
-    together = EMPTY
-    for one in siblings:
-        together = merge(together, write(EMPTY, NOTHING_SEEN, one))
-    return together
-
-
 def fetched(effects: list[Effect], record: Record, *, round: int = 0) -> ReplicaFetched:
     number = sent(effects, FetchReplica)[0][1].request  # type: ignore[attr-defined]
     return ReplicaFetched(number, True, round, encode_record(record) if record.siblings else b"")
@@ -75,20 +67,20 @@ def context_of(record: Record) -> bytes:
 LATER = sibling(9, 9)
 HOLDS = [
     ("absent", EMPTY, NOTHING_SEEN, True),
-    ("absent", of(sibling(1)), NOTHING_SEEN, False),
-    ("absent", of(sibling(1, tombstone=True)), NOTHING_SEEN, True),
-    ("absent", of(sibling(1, expires_ms=WALL_MS)), NOTHING_SEEN, True),
-    ("absent", of(sibling(1, expires_ms=WALL_MS + 1)), NOTHING_SEEN, False),
-    ("absent", of(sibling(1, tombstone=True), sibling(2)), NOTHING_SEEN, False),
+    ("absent", merged(sibling(1)), NOTHING_SEEN, False),
+    ("absent", merged(sibling(1, tombstone=True)), NOTHING_SEEN, True),
+    ("absent", merged(sibling(1, expires_ms=WALL_MS)), NOTHING_SEEN, True),
+    ("absent", merged(sibling(1, expires_ms=WALL_MS + 1)), NOTHING_SEEN, False),
+    ("absent", merged(sibling(1, tombstone=True), sibling(2)), NOTHING_SEEN, False),
     ("unchanged", EMPTY, NOTHING_SEEN, True),
     ("unchanged", EMPTY, Clock(((1, 1, 1),)), False),
-    ("unchanged", of(sibling(1)), NOTHING_SEEN, False),
-    ("unchanged", of(sibling(1)), Clock(((1, 1, 1),)), True),
-    ("unchanged", of(sibling(1), sibling(2)), Clock(((1, 1, 1),)), False),
-    ("unchanged", of(sibling(1, 2)), Clock(((1, 1, 1),)), False),
-    ("unchanged", of(sibling(1, 2, tombstone=True)), Clock(((1, 1, 1),)), False),
-    ("unchanged", of(sibling(1, tombstone=True)), Clock(((1, 1, 1),)), True),
-    ("unchanged", of(sibling(1)), Clock(((1, 1, 5), (2, 1, 1))), True),
+    ("unchanged", merged(sibling(1)), NOTHING_SEEN, False),
+    ("unchanged", merged(sibling(1)), Clock(((1, 1, 1),)), True),
+    ("unchanged", merged(sibling(1), sibling(2)), Clock(((1, 1, 1),)), False),
+    ("unchanged", merged(sibling(1, 2)), Clock(((1, 1, 1),)), False),
+    ("unchanged", merged(sibling(1, 2, tombstone=True)), Clock(((1, 1, 1),)), False),
+    ("unchanged", merged(sibling(1, tombstone=True)), Clock(((1, 1, 1),)), True),
+    ("unchanged", merged(sibling(1)), Clock(((1, 1, 5), (2, 1, 1))), True),
 ]
 
 
@@ -98,14 +90,14 @@ def test_what_is_there_decides(condition: str, record: Record, seen: Clock, expe
 
 
 def test_in_an_lww_bucket_a_key_is_absent_if_its_last_write_is_a_delete() -> None:
-    record = of(sibling(1), sibling(2, 2, tombstone=True))
+    record = merged(sibling(1), sibling(2, 2, tombstone=True))
 
     assert holds("absent", record, NOTHING_SEEN, LATER, WALL_MS, lww=True)
     assert not holds("absent", record, NOTHING_SEEN, LATER, WALL_MS, lww=False)
 
 
 def test_an_attempt_that_its_client_has_written_over_since_comes_late() -> None:
-    deleted_since = of(sibling(1, tombstone=True, number=7))
+    deleted_since = merged(sibling(1, tombstone=True, number=7))
 
     assert not holds("absent", deleted_since, NOTHING_SEEN, sibling(2, number=6), WALL_MS, lww=False)
     assert holds("absent", deleted_since, NOTHING_SEEN, sibling(2, number=8), WALL_MS, lww=False)
@@ -125,7 +117,7 @@ def test_if_r_replicas_have_nothing_the_value_is_written_to_w() -> None:
 
 def test_if_a_replica_has_a_value_nothing_is_written_and_the_context_covers_it() -> None:
     node = LoneNode()
-    held = of(sibling(1))
+    held = merged(sibling(1))
 
     begun = node.asked(if_absent(1))
     failed = node.hears("b", fetched(begun, held))
@@ -137,7 +129,7 @@ def test_if_a_replica_has_a_value_nothing_is_written_and_the_context_covers_it()
 
 def test_a_put_over_an_unchanged_key_replaces_what_was_read() -> None:
     node = LoneNode()
-    held = of(sibling(1))
+    held = merged(sibling(1))
 
     begun = node.asked(unchanged(1, context_of(held)))
     written = node.hears("b", fetched(begun, held))
@@ -147,7 +139,7 @@ def test_a_put_over_an_unchanged_key_replaces_what_was_read() -> None:
 
 def test_a_put_over_a_changed_key_writes_nothing() -> None:
     node = LoneNode()
-    before, after = of(sibling(1)), of(sibling(1, 2))
+    before, after = merged(sibling(1)), merged(sibling(1, 2))
 
     begun = node.asked(unchanged(1, context_of(before)))
     failed = node.hears("b", fetched(begun, after))
@@ -180,7 +172,7 @@ def test_of_two_that_want_the_key_absent_and_meet_at_one_coordinator_one_wins() 
 
 def test_a_retry_of_what_was_written_is_done_and_writes_nothing_new() -> None:
     node = LoneNode()
-    first = of(sibling(1, number=5))
+    first = merged(sibling(1, number=5))
 
     begun = node.asked(if_absent(5, attempt=2))
     settled = node.hears("b", fetched(begun, first))
@@ -195,7 +187,7 @@ def test_the_context_of_a_retry_does_not_cover_what_its_writer_has_not_seen() ->
     mine, beside = sibling(1, number=5), sibling(2, 3)
 
     begun = node.asked(if_absent(5, attempt=2))
-    settled = node.hears("b", fetched(begun, of(mine, beside)))
+    settled = node.hears("b", fetched(begun, merged(mine, beside)))
     (done,) = answers(node.hears("c", ReplicaStored(sent(settled, StoreReplica)[0][1].request)))  # type: ignore[attr-defined]
 
     clock = clock_in(done.context)  # type: ignore[union-attr]
@@ -206,7 +198,7 @@ def test_a_retry_that_finds_another_value_cannot_tell_whether_it_was_written_bef
     node = LoneNode()
 
     begun = node.asked(if_absent(1, attempt=2))
-    failed = node.hears("b", fetched(begun, of(sibling(1))))
+    failed = node.hears("b", fetched(begun, merged(sibling(1))))
 
     assert answers(failed) == [OutcomeUnknown(request_id(1), 2, 0)]
 
@@ -261,7 +253,7 @@ def test_what_was_read_before_the_previous_reaping_round_is_not_brought_to_anybo
     node.store.commit()
     node.node.committed()
 
-    effects = node.hears("b", fetched(begun, of(sibling(1, number=5)), round=1))
+    effects = node.hears("b", fetched(begun, merged(sibling(1, number=5)), round=1))
 
     (refused,) = answers(effects)
     assert isinstance(refused, Refused)

@@ -1,8 +1,9 @@
 """Handing over what is held: how much at a time, what ends a hint, and what is left when something fails (4.6)."""
 
 import pytest
-from support.five import RECORD, Five, handed_over, number_of, record_of
+from support.five import RECORD, Five, handed_over, number_of
 from support.nodes import CLUSTER, LoneNode, put, sent, view
+from support.records import record
 
 from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Tick, ViewChanged
 from zdynamo.core.replicas.handoff import AGAIN_MS, ANSWER_MS, LOOKED_MAX, LOOKED_REST_MS, WINDOW, WINDOW_BYTES
@@ -97,7 +98,7 @@ def test_a_window_is_on_its_way_at_a_time_in_the_order_of_the_keys() -> None:
 
 
 def test_so_many_bytes_are_on_their_way_at_a_time() -> None:
-    large = record_of(bytes(WINDOW_BYTES // 2))
+    large = record(bytes(WINDOW_BYTES // 2))
     node = holding(5, record=large)
 
     first = handed_over(node.after(0))
@@ -163,7 +164,7 @@ def _fields(record: object) -> dict[str, object]:
 def test_what_is_written_over_meanwhile_is_sent_once_more() -> None:
     node = holding()
     first = handed_over(node.after(0))
-    later = record_of(b"later", 2)
+    later = record(b"later", 2)
     node.holds(node.others[0], record=later)
 
     answered(node, first)

@@ -2,8 +2,9 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.five import LIMITS, RECORD, Five, record_of
+from support.five import LIMITS, RECORD, Five
 from support.nodes import CLUSTER, LoneNode, sent, view
+from support.records import record
 
 from zdynamo.core.events import FromPeer, Send, Tick
 from zdynamo.core.replicas.hints import Held, Hints
@@ -249,10 +250,10 @@ def test_a_later_record_is_merged_into_what_is_held() -> None:
     node = Five(owning=False)
     node.holds(node.others[0])
 
-    node.holds(node.others[0], record=record_of(b"longer", 2))
+    node.holds(node.others[0], record=record(b"longer", 2))
 
-    assert node.store.get(node.key) == bytes(8) + record_of(b"longer", 2)
-    assert node.held == {node.others[0]: Held(1, len(record_of(b"longer", 2)))}
+    assert node.store.get(node.key) == bytes(8) + record(b"longer", 2)
+    assert node.held == {node.others[0]: Held(1, len(record(b"longer", 2)))}
 
 
 def test_a_hold_whose_commit_fails_is_refused_and_leaves_no_hint() -> None:

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.nodes import WALL_MS, LoneNode, answers, put, request_id, sent, view
+from support.records import record
 
 from zdynamo.core.coordinator.listed import SCAN_BYTES, SCAN_RECORDS, stretch_of
 from zdynamo.core.coordinator.listings import LISTINGS_MAX, READS_MAX
 from zdynamo.core.events import Effect, FromClient, Reply, Send, Tick, ViewChanged
 from zdynamo.core.owners.placement import Placement
-from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Bucket,
@@ -42,14 +42,6 @@ def names(count: int, start: bytes = b"") -> list[bytes]:
 
 def key_of(name: bytes, bucket: bytes = b"default") -> bytes:
     return storage_key(bucket, name, 16)
-
-
-def record(
-    counter: int = 1, *, value: bytes = b"v", dead: bool = False, expires_ms: int = 0, time_ms: int = 0, actor: int = 7
-) -> bytes:
-    dot = (actor, 1, counter)
-    sibling = Sibling(dot, (WALL_MS + time_ms) << 16, expires_ms, dead, "", b"" if dead else value, request_id(counter))
-    return encode_record(Record(Clock((dot,)), (sibling,)))
 
 
 def hold(node: LoneNode, *names: bytes, encoded: bytes | None = None, bucket: bytes = b"default") -> None:
@@ -158,7 +150,7 @@ def test_a_stale_owner_does_not_bring_a_deleted_key_into_the_list() -> None:
     node = LoneNode()
     stale, kept = names(2)
     hold(node, stale, kept)
-    tombstone = record(2, dead=True)
+    tombstone = record(counter=2, tombstone=True)
 
     begun = node.asked(list_keys())
     own = list_of(node, begun)
@@ -182,8 +174,8 @@ def test_a_key_that_all_owners_show_but_not_alike_is_read() -> None:
     begun = node.asked(list_keys())
     asked = node.hears("b", listed(number_of(begun), (one, 1), (other, 1)))
     first, second = fetches_of_b(asked)
-    node.hears("b", ReplicaFetched(first, True, 0, record(2, dead=True)))
-    done = node.hears("b", ReplicaFetched(second, True, 0, record(2)))
+    node.hears("b", ReplicaFetched(first, True, 0, record(counter=2, tombstone=True)))
+    done = node.hears("b", ReplicaFetched(second, True, 0, record(counter=2)))
 
     assert answers(done) == page(other)
 
@@ -209,7 +201,7 @@ def test_a_differing_key_of_a_bucket_of_last_writes_is_listed_only_if_the_last_w
 
     begun = node.asked(list_keys())
     (number,) = fetches_of_b(node.hears("b", listed(number_of(begun))))
-    done = node.hears("b", ReplicaFetched(number, True, 0, record(dead=True, actor=8, time_ms=10)))
+    done = node.hears("b", ReplicaFetched(number, True, 0, record(tombstone=True, actor=8, ahead_ms=10)))
 
     assert answers(done) == page(last=key)
 
@@ -238,7 +230,7 @@ def test_a_key_that_the_asking_node_lacks_is_listed() -> None:
 def test_what_is_dead_everywhere_is_not_even_read() -> None:
     node = LoneNode()
     deleted, expired, kept = names(3)
-    hold(node, deleted, encoded=record(dead=True))
+    hold(node, deleted, encoded=record(tombstone=True))
     hold(node, expired, encoded=record(expires_ms=WALL_MS))
     hold(node, kept, encoded=record(expires_ms=WALL_MS + 1))
 
@@ -251,8 +243,8 @@ def test_what_is_dead_everywhere_is_not_even_read() -> None:
 def test_a_bucket_of_last_writes_lists_a_key_only_if_the_last_write_shows() -> None:
     node = LoneNode(buckets=(Bucket("default", conflict="lww"),))
     deleted_last, written_last = names(2)
-    old_value, new_value = record(time_ms=-10), record(time_ms=10)
-    tombstone = record(1, dead=True, actor=8)
+    old_value, new_value = record(ahead_ms=-10), record(ahead_ms=10)
+    tombstone = record(tombstone=True, actor=8)
     hold(node, deleted_last, encoded=old_value)
     hold(node, written_last, encoded=new_value)
     hold(node, deleted_last, written_last, encoded=tombstone)
@@ -329,8 +321,8 @@ def test_an_owner_that_is_not_settled_does_not_count_when_a_differing_key_is_rea
     begun = node.asked(list_keys())
     asked = node.hears("b", listed(number_of(begun)))
     ((_, fetch), _) = sent(asked, FetchReplica)
-    unknown = node.hears("b", ReplicaFetched(fetch.request, False, 0, record(2)))  # type: ignore[attr-defined]
-    done = node.hears("c", ReplicaFetched(fetch.request, True, 0, record(2, dead=True)))  # type: ignore[attr-defined]
+    unknown = node.hears("b", ReplicaFetched(fetch.request, False, 0, record(counter=2)))  # type: ignore[attr-defined]
+    done = node.hears("c", ReplicaFetched(fetch.request, True, 0, record(counter=2, tombstone=True)))  # type: ignore[attr-defined]
 
     assert unknown == []
     assert answers(done) == page(last=key)
@@ -408,7 +400,7 @@ def test_keys_are_read_page_by_page_without_a_gap_or_a_repetition() -> None:
 def test_a_stretch_of_deleted_keys_is_crossed_in_bounded_steps() -> None:
     node = LoneNode()
     keys = names(SCAN_RECORDS + 2)
-    hold(node, *keys[:-1], encoded=record(dead=True))
+    hold(node, *keys[:-1], encoded=record(tombstone=True))
     hold(node, keys[-1])
 
     first = answers(node.asked(list_keys(r=1)))
@@ -701,7 +693,7 @@ def test_an_owner_tells_a_peer_what_it_shows() -> None:
     node = LoneNode()
     deleted, one, other, behind = names(4)
     hold(node, one, other, behind)
-    hold(node, deleted, encoded=record(dead=True))
+    hold(node, deleted, encoded=record(tombstone=True))
     start, end = stretch_of(b"default", PARTITION)
 
     effects = node.hears("b", ListReplica(7, 1000, start, end, 2))

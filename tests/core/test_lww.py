@@ -4,10 +4,11 @@ from functools import partial
 
 from support import nodes
 from support.nodes import WALL_MS, LoneNode, answers, get, request_id, sent, view
+from support.records import merged
 
 from zdynamo.core.events import Effect
 from zdynamo.core.records.hybrid_clock import wall_ms_of
-from zdynamo.core.records.record import EMPTY, NOTHING_SEEN, Record, Sibling, decode_record, encode_record, merge, write
+from zdynamo.core.records.record import Record, Sibling, decode_record, encode_record
 from zdynamo.messages import (
     Absent,
     Bucket,
@@ -27,13 +28,6 @@ delete = partial(nodes.delete, bucket="last", r=1, w=1)
 def written(actor: int, at_ms: int, *, tombstone: bool = False, expires_ms: int = 0, request: bytes = b"") -> Sibling:
     value = b"%d@%d" % (actor, at_ms)
     return Sibling((actor, 1, 1), (WALL_MS + at_ms) << 16, expires_ms, tombstone, "", value, request or value)
-
-
-def record(*siblings: Sibling) -> Record:
-    together = EMPTY
-    for sibling in siblings:
-        together = merge(together, write(EMPTY, NOTHING_SEEN, sibling))
-    return together
 
 
 def lww_node(me: str = "a") -> LoneNode:
@@ -71,30 +65,30 @@ def discarded(node: LoneNode) -> int:
 def test_a_reader_is_shown_only_what_was_written_last() -> None:
     node = owner(first=False)
 
-    hears_of(node, record(written(1, 20), written(2, 10), written(3, 15)))
+    hears_of(node, merged(written(1, 20), written(2, 10), written(3, 15)))
 
     assert values(read(node)) == [b"1@20"]
 
 
 def test_of_two_written_at_the_same_time_all_readers_are_shown_the_same() -> None:
     node, other = owner(first=False), owner(first=True)
-    hears_of(node, record(written(1, 10), written(2, 10)))
-    hears_of(other, record(written(2, 10), written(1, 10)))
+    hears_of(node, merged(written(1, 10), written(2, 10)))
+    hears_of(other, merged(written(2, 10), written(1, 10)))
 
     assert values(read(node)) == values(read(other)) == [b"2@10"]
 
 
 def test_what_was_deleted_or_has_expired_last_is_absent_though_something_older_is_there() -> None:
     deleted, expired = owner(first=False), owner(first=False)
-    hears_of(deleted, record(written(1, 10), written(2, 20, tombstone=True)))
-    hears_of(expired, record(written(1, 10), written(2, 20, expires_ms=WALL_MS)))
+    hears_of(deleted, merged(written(1, 10), written(2, 20, tombstone=True)))
+    hears_of(expired, merged(written(1, 10), written(2, 20, expires_ms=WALL_MS)))
 
     assert [type(read(node)) for node in (deleted, expired)] == [Absent, Absent]
 
 
 def test_in_other_buckets_a_reader_is_shown_all() -> None:
     node = LoneNode(buckets=(LAST,))
-    together = encode_record(record(written(1, 10), written(2, 20)))
+    together = encode_record(merged(written(1, 10), written(2, 20)))
     node.hears("b", StoreReplica(1, 1000, (), 0, node.key(b"k"), together))
 
     (found,) = answers(node.asked(get(1, r=1)))
@@ -123,7 +117,7 @@ def test_a_second_attempt_covers_only_what_its_context_names() -> None:
 
 def test_a_write_is_later_than_all_that_its_coordinator_holds_though_another_clock_was_ahead() -> None:
     node = owner(first=False)
-    hears_of(node, record(written(1, 200)))
+    hears_of(node, merged(written(1, 200)))
 
     effects = node.asked(put(1, value=b"later"))
 
@@ -144,7 +138,7 @@ def test_a_put_without_a_context_through_a_lagging_coordinator_is_written_over_w
 
 def test_a_delete_without_a_context_leaves_nothing_that_was_hidden_behind_it() -> None:
     node = owner(first=False)
-    hears_of(node, record(written(1, 10), written(2, 20, tombstone=True)))
+    hears_of(node, merged(written(1, 10), written(2, 20, tombstone=True)))
 
     effects = node.asked(delete(1))
 
@@ -186,9 +180,9 @@ def test_a_write_without_a_context_asks_to_overwrite_what_is_there_and_counts_no
 
 def test_a_retried_write_discards_nothing_of_its_own() -> None:
     node = owner(first=True)
-    hears_of(node, record(written(1, 10, request=request_id(1))))
+    hears_of(node, merged(written(1, 10, request=request_id(1))))
 
-    hears_of(node, record(written(2, 20, request=request_id(1))))
+    hears_of(node, merged(written(2, 20, request=request_id(1))))
 
     assert discarded(node) == 0
 
@@ -196,8 +190,8 @@ def test_a_retried_write_discards_nothing_of_its_own() -> None:
 def test_concurrent_writes_that_meet_in_a_copy_are_counted_by_the_first_owner_alone() -> None:
     first, later = owner(first=True), owner(first=False)
     for node in (first, later):
-        hears_of(node, record(written(1, 10)))
-        hears_of(node, record(written(2, 20)))
+        hears_of(node, merged(written(1, 10)))
+        hears_of(node, merged(written(2, 20)))
 
     assert (discarded(first), discarded(later)) == (1, 0)
 
@@ -207,11 +201,11 @@ def test_each_that_comes_to_stand_behind_another_is_counted_once() -> None:
     counts = []
 
     for together in (
-        record(written(1, 10)),
-        record(written(1, 10), written(2, 20)),  # the first is discarded
-        record(written(2, 20), written(3, 5)),  # and one that comes when it is too late already
-        record(written(3, 5)),  # which comes twice
-        record(written(4, 30)),  # the one that was shown
+        merged(written(1, 10)),
+        merged(written(1, 10), written(2, 20)),  # the first is discarded
+        merged(written(2, 20), written(3, 5)),  # and one that comes when it is too late already
+        merged(written(3, 5)),  # which comes twice
+        merged(written(4, 30)),  # the one that was shown
     ):
         hears_of(node, together)
         counts.append(discarded(node))
@@ -221,7 +215,7 @@ def test_each_that_comes_to_stand_behind_another_is_counted_once() -> None:
 
 def test_a_late_attempt_that_comes_to_stand_behind_is_counted() -> None:
     node = owner(first=True)
-    hears_of(node, record(written(9, 400)))
+    hears_of(node, merged(written(9, 400)))
 
     node.asked(put(2, value=b"late", attempt=2))
 
@@ -231,7 +225,7 @@ def test_a_late_attempt_that_comes_to_stand_behind_is_counted() -> None:
 def test_concurrent_deletes_are_writes_like_others() -> None:
     node = owner(first=True)
 
-    hears_of(node, record(written(1, 10), written(2, 20, tombstone=True)))
+    hears_of(node, merged(written(1, 10), written(2, 20, tombstone=True)))
 
     assert discarded(node) == 1
 
@@ -240,7 +234,7 @@ def test_in_other_buckets_nothing_is_counted() -> None:
     node = LoneNode(buckets=(LAST,))
     for name in (b"%d" % number for number in range(20)):
         key = node.key(name)
-        together = encode_record(record(written(1, 10), written(2, 20)))
+        together = encode_record(merged(written(1, 10), written(2, 20)))
         node.hears("b", StoreReplica(1, 1000, (), 0, key, together))
 
     assert discarded(node) == 0
@@ -249,6 +243,6 @@ def test_in_other_buckets_nothing_is_counted() -> None:
 def test_siblings_that_arrive_before_the_first_layout_are_kept() -> None:
     node = LoneNode(view(layout=None), buckets=(LAST,))
 
-    hears_of(node, record(written(7, 1), written(8, 2)))
+    hears_of(node, merged(written(7, 1), written(8, 2)))
 
     assert len(decode_record((node.store.get(node.key(b"k", "last")) or b"")[8:]).siblings) == 2

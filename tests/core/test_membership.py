@@ -307,8 +307,10 @@ def test_a_record_with_figures_that_cannot_be_is_not_believed(hostile: dict[str,
 def test_the_table_is_bounded() -> None:
     a = LoneMembership()
 
-    for number in range(MEMBERS_MAX + 50):
-        a.membership.step(Gossiped(Rumor(a.cluster, "b", (record(f"x{number}"),), None)), a.now)
+    a.rumor(*(record(f"x{number}") for number in range(MEMBERS_MAX - 10)))
+    for number in range(20):
+        a.rumor(record(f"y{number}"))
+    a.rumor(*(record(f"z{number}") for number in range(20)))
 
     assert len(a.membership.view(a.now).members) == MEMBERS_MAX
 

@@ -1,5 +1,6 @@
 """The pace of background work: as fast as clients do not notice, and never slower than its floor."""
 
+from itertools import takewhile
 from random import Random
 
 import pytest
@@ -35,7 +36,8 @@ class Loop:
 
     def rate(self, over_ms: int) -> float:
         """Bytes a second that were moved in the last so many milliseconds."""
-        return sum(size for at_ms, size in self._moved_at if at_ms > self.now_ms - over_ms) * 1000 / over_ms
+        lately = takewhile(lambda moved: moved[0] > self.now_ms - over_ms, reversed(self._moved_at))
+        return sum(size for _, size in lately) * 1000 / over_ms
 
     def _answer(self) -> None:
         slowed = max(1.0, self.rate(100) / self.slowed_from) if self.slowed_from else 1.0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from support.five import Five
 from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, get, put, request_id, sent, view
+from support.records import record
 
 from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
 from zdynamo.core.records.record import Clock, Record, Sibling, decode_record, encode_record
@@ -38,12 +39,6 @@ from zdynamo.partition import partition_of_storage_key, storage_key
 from zdynamo.storage.memory import MemoryStore
 
 Records = tuple[tuple[bytes, bytes], ...]
-
-
-def record(value: bytes, actor: int = 7, *, ahead_ms: int = 0) -> bytes:
-    dot = (actor, 1, 1)
-    time = (WALL_MS + ahead_ms) << 16
-    return encode_record(Record(Clock((dot,)), (Sibling(dot, time, 0, False, "", value, request_id(actor)),)))
 
 
 def keys_in(partition: int, count: int, bucket: bytes = b"default") -> list[bytes]:

@@ -20,12 +20,11 @@ from support.deaths import (
     keys_of,
     node_round,
     pass_time,
-    record_of,
-    sibling,
     until_next_pass,
 )
 from support.five import Five
 from support.nodes import CLUSTER, WALL_MS, LoneNode, delete, put, sent, view
+from support.records import record_of, sibling
 
 from zdynamo.core.events import Effect, FromPeer, Noted, PeerUnreachable, Send, Tick, ViewChanged
 from zdynamo.core.owners.placement import Placement

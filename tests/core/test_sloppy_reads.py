@@ -1,8 +1,9 @@
 """Reads where owners are missing: whom they ask, what counts, and what they say they do not know (paper 4.5, 4.6)."""
 
 import pytest
-from support.five import LIMITS, RECORD, Five, evidence, record_of
+from support.five import LIMITS, RECORD, Five, evidence
 from support.nodes import answers, delete, get, put, request_id, sent
+from support.records import record
 
 from zdynamo.core.coordinator.reads import LINGER
 from zdynamo.core.events import Effect, PeerUnreachable
@@ -153,7 +154,7 @@ def test_what_fallbacks_hold_is_merged_with_what_owners_do() -> None:
     node = Reading(down=1, r=3)
 
     node.told(node.others[0], RECORD)
-    done = node.told(node.fallbacks[0], record_of(b"beside", 2, actor=8), settled=False)
+    done = node.told(node.fallbacks[0], record(b"beside", 2, actor=8), settled=False)
 
     (found,) = answers(done)
     assert isinstance(found, Found)
@@ -171,7 +172,7 @@ def test_fallbacks_without_the_key_do_not_make_it_absent() -> None:
 
 def test_a_tombstone_of_one_owner_does_not_make_it_absent() -> None:
     """The two owners that are away may have acknowledged a put since."""
-    node = Reading(down=2, has=record_of(tombstone=True))
+    node = Reading(down=2, has=record(tombstone=True))
 
     effects = [node.told(fallback, settled=False) for fallback in node.fallbacks]
 
@@ -179,7 +180,7 @@ def test_a_tombstone_of_one_owner_does_not_make_it_absent() -> None:
 
 
 def test_a_tombstone_that_a_fallback_holds_does_not_make_it_absent() -> None:
-    node = Reading(owning=False, has=record_of(tombstone=True), r=1)
+    node = Reading(owning=False, has=record(tombstone=True), r=1)
 
     effects = [node.told(owner) for owner in node.others[:1]]
 
@@ -201,7 +202,7 @@ def test_who_does_not_know_does_not_count_while_an_owner_that_may_know_is_waited
     node = Reading(down=1)
 
     unknown = node.told(node.fallbacks[0], settled=False)
-    done = node.told(node.others[0], record_of(b"later", 2))
+    done = node.told(node.others[0], record(b"later", 2))
 
     assert kinds(unknown) == []
     assert [sibling.value for sibling in answers(done)[0].siblings] == [b"later"]  # type: ignore[union-attr]

@@ -1,7 +1,8 @@
 """The index of what is dead, or will be."""
 
 import pytest
-from support.deaths import EXPIRES_MS, sibling
+from support.deaths import EXPIRES_MS
+from support.records import sibling
 
 from zdynamo.core.reaping.tombstones import Tombstones, ends_ms, is_dead
 from zdynamo.core.records.record import EMPTY, NOTHING_SEEN, Record

@@ -7,25 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.nodes import PARTITIONS, WALL_MS
+from support.records import record
 
 from zdynamo.core.anti_entropy.trees import BUILDING, UNKNOWN, Trees, digest, leaves_of
 from zdynamo.core.reaping.rounds import Rounds
 from zdynamo.core.reaping.tombstones import Tombstones
 from zdynamo.core.records.dots import BIRTH_BYTES, Dots
 from zdynamo.core.records.hybrid_clock import HybridClock
-from zdynamo.core.records.record import EMPTY, Clock, Record, Sibling, decode_record, encode_record
+from zdynamo.core.records.record import EMPTY, decode_record
 from zdynamo.core.replicas.aside import Aside
 from zdynamo.core.replicas.replica import NO_COPY, Replica
 from zdynamo.partition import PARTITIONS_MAX, partition_of_storage_key, storage_key, stretch
 from zdynamo.storage.memory import MemoryStore
 
 KEYS = [storage_key(b"default", b"%d" % number, PARTITIONS) for number in range(40)]
-
-
-def record(number: int, *, actor: int = 7, tombstone: bool = False, expires_ms: int = 0) -> Record:
-    dot = (actor, 1, number)
-    value = b"" if tombstone else b"value %d" % number
-    return Record(Clock((dot,)), (Sibling(dot, WALL_MS << 16, expires_ms, tombstone, "", value, bytes(16)),))
 
 
 class Copies:
@@ -41,8 +36,8 @@ class Copies:
         self.trees.own(owned, PARTITIONS)
         self.commit()
 
-    def merge(self, key: bytes, merged: Record) -> None:
-        assert self.replica.merge(0, key, encode_record(merged), 0, WALL_MS).refused is None
+    def merge(self, key: bytes, record: bytes) -> None:
+        assert self.replica.merge(0, key, record, 0, WALL_MS).refused is None
 
     def commit(self) -> None:
         self.store.commit()
@@ -80,15 +75,15 @@ class Copies:
 
 def do_put(copies: Copies, key: bytes, number: int) -> None:
     held = copies.replica.load(key)
-    copies.replica.stage(key, 1, record(number), held)
+    copies.replica.stage(key, 1, decode_record(record(counter=number)), held)
 
 
 def do_merge(copies: Copies, key: bytes, number: int) -> None:
-    copies.merge(key, record(number, actor=number % 3 + 1))
+    copies.merge(key, record(counter=number, actor=number % 3 + 1))
 
 
 def do_delete(copies: Copies, key: bytes, number: int) -> None:
-    copies.merge(key, record(number, tombstone=True))
+    copies.merge(key, record(counter=number, tombstone=True))
 
 
 def do_drop(copies: Copies, key: bytes, number: int) -> None:
@@ -152,9 +147,9 @@ def test_equal_copies_have_equal_trees_in_whatever_order_they_were_written() -> 
     one, other = Copies(), Copies()
 
     for number, key in enumerate(KEYS):
-        one.merge(key, record(number + 1))
+        one.merge(key, record(counter=number + 1))
     for number, key in reversed(list(enumerate(KEYS))):
-        other.merge(key, record(number + 1))
+        other.merge(key, record(counter=number + 1))
 
     assert [one.trees.root(at) for at in range(PARTITIONS)] == [other.trees.root(at) for at in range(PARTITIONS)]
 
@@ -162,9 +157,9 @@ def test_equal_copies_have_equal_trees_in_whatever_order_they_were_written() -> 
 def test_a_difference_is_found_at_its_leaf() -> None:
     one, other = Copies(), Copies()
     for copies in (one, other):
-        copies.merge(KEYS[0], record(1))
+        copies.merge(KEYS[0], record())
 
-    other.merge(KEYS[0], record(2))
+    other.merge(KEYS[0], record(counter=2))
 
     partition = partition_of_storage_key(KEYS[0])
     assert one.trees.root(partition) != other.trees.root(partition)
@@ -174,8 +169,8 @@ def test_a_difference_is_found_at_its_leaf() -> None:
 def test_the_same_record_under_two_keys_counts_twice() -> None:
     copies = Copies()
 
-    copies.merge(KEYS[0], record(1))
-    copies.merge(KEYS[1], record(1))
+    copies.merge(KEYS[0], record())
+    copies.merge(KEYS[1], record())
 
     leaves = [leaf for at in range(PARTITIONS) for leaf in copies.tree(at) if leaf]
     assert len(set(leaves)) == 2
@@ -189,9 +184,9 @@ def test_what_is_no_tree_differs_in_no_leaf(leaves: bytes) -> None:
 def test_a_tombstone_counts_nothing() -> None:
     copies = Copies()
     empty = copies.trees.root(partition_of_storage_key(KEYS[0]))
-    copies.merge(KEYS[0], record(1))
+    copies.merge(KEYS[0], record())
 
-    copies.merge(KEYS[0], record(2, tombstone=True))
+    copies.merge(KEYS[0], record(counter=2, tombstone=True))
 
     assert copies.trees.root(partition_of_storage_key(KEYS[0])) == empty
 
@@ -201,7 +196,7 @@ def test_an_expired_value_counts_until_it_is_removed() -> None:
     partition = partition_of_storage_key(KEYS[0])
     empty = copies.trees.root(partition)
 
-    copies.merge(KEYS[0], record(1, expires_ms=1))
+    copies.merge(KEYS[0], record(expires_ms=1))
     held = copies.trees.root(partition)
     copies.replica.drop(KEYS[0])
 
@@ -218,7 +213,7 @@ def test_an_empty_store_has_its_trees_at_once() -> None:
 def test_after_a_start_there_is_no_root_until_all_is_scanned() -> None:
     first = Copies()
     for key in KEYS:
-        first.merge(key, record(1))
+        first.merge(key, record())
     first.commit()
 
     second = first.restart()
@@ -232,7 +227,7 @@ def test_after_a_start_there_is_no_root_until_all_is_scanned() -> None:
 def test_nothing_is_scanned_before_what_is_staged_with_the_new_trees_is_committed() -> None:
     """It was staged before there was a tree to count it in, and a scan does not see it."""
     copies = Copies(owned=range(0))
-    copies.merge(KEYS[0], record(1))
+    copies.merge(KEYS[0], record())
     copies.trees.own(range(PARTITIONS), PARTITIONS)
 
     copies.trees.build()
@@ -246,7 +241,7 @@ def test_there_is_no_tree_of_what_is_not_owned() -> None:
     copies = Copies(owned=range(4))
 
     for key in KEYS:
-        copies.merge(key, record(1))
+        copies.merge(key, record())
 
     assert {copies.trees.root(at) for at in range(4, PARTITIONS)} == {UNKNOWN}
 
@@ -263,7 +258,7 @@ def test_a_partition_that_is_not_owned_any_more_is_forgotten() -> None:
 def test_a_partition_that_is_owned_again_counts_what_is_still_there_also_where_nothing_was_at_the_start() -> None:
     copies = Copies()
     for key in KEYS:
-        copies.merge(key, record(1))
+        copies.merge(key, record())
     copies.commit()
 
     for owned in (range(0), range(PARTITIONS)):
@@ -285,7 +280,7 @@ def test_trees_of_all_partitions_take_4_mib_at_most(partitions: int) -> None:
 def test_a_copy_that_is_staged_over_nothing_counts_all() -> None:
     copies = Copies()
 
-    copies.replica.stage(KEYS[0], 1, record(1), NO_COPY)
+    copies.replica.stage(KEYS[0], 1, decode_record(record()), NO_COPY)
     copies.replica.drop(KEYS[0])
 
     assert copies.trees.root(partition_of_storage_key(KEYS[0])) == Copies().trees.root(0)

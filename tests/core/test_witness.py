@@ -17,11 +17,10 @@ from support.deaths import (
     keys_of,
     node_round,
     pass_time,
-    record_of,
-    sibling,
 )
 from support.five import Five
 from support.nodes import PARTITIONS, LoneNode, sent, view
+from support.records import record_of, sibling
 
 from zdynamo.core.events import Noted, Send, ViewChanged
 from zdynamo.core.reaping.tombstones import KEY as INDEX

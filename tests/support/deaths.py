@@ -3,26 +3,16 @@
 import xxhash
 
 from support.nodes import PARTITIONS, WALL_MS, LoneNode, view
+from support.records import record_of, sibling
 from zdynamo.core.events import Effect, Tick
 from zdynamo.core.owners.placement import Placement
-from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.settings import NodeLimits
-from zdynamo.messages import Dot, StoreReplica
+from zdynamo.messages import StoreReplica
 from zdynamo.partition import partition_of_storage_key, storage_key
 from zdynamo.storage.memory import MemoryStore
 
 EXPIRES_MS = WALL_MS + 60_000
 LIMITS = NodeLimits(reap_interval_ms=10_000)
-ACTOR = 7
-
-
-def record_of(*siblings: Sibling) -> bytes:
-    return encode_record(Record(Clock((max(sibling.dot for sibling in siblings),)), tuple(siblings)))
-
-
-def sibling(counter: int = 1, *, tombstone: bool = False, expires_ms: int = 0) -> Sibling:
-    dot: Dot = (ACTOR, 1, counter)
-    return Sibling(dot, WALL_MS << 16, expires_ms, tombstone, "", b"" if tombstone else b"v", b"%016d" % counter)
 
 
 VALUE = record_of(sibling(1))

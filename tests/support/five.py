@@ -2,10 +2,10 @@
 
 from msgspec.structs import replace
 
-from support.nodes import WALL_MS, LoneNode, sent, view
+from support.nodes import LoneNode, sent, view
+from support.records import record
 from zdynamo.core.events import Effect, News, Tick, ViewChanged
 from zdynamo.core.owners.placement import Placement
-from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.replicas.hints import Held
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import Bucket, HandOver, HoldReplica, PathLost, StoreReplica
@@ -76,14 +76,7 @@ class Five(LoneNode):
         self.hears(self.fallbacks[-1], HoldReplica(0, 1000, (), round, key, record, targets))
 
 
-def record_of(value: bytes = b"v", counter: int = 1, actor: int = 7, *, tombstone: bool = False) -> bytes:
-    """A record of one sibling."""
-    dot = (actor, 1, counter)
-    written = Sibling(dot, WALL_MS << 16, 0, tombstone, "", value, b"%016d" % counter)
-    return encode_record(Record(Clock((dot,)), (written,)))
-
-
-RECORD = record_of()
+RECORD = record()
 
 
 def to_store(effects: list[Effect]) -> list[str]:

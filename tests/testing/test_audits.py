@@ -1,6 +1,7 @@
 """What only an observer of all nodes can check: each audit finds what is broken on purpose."""
 
 from simulation.scenes import BUCKET, NAMES, cluster, delete, put
+from support.records import record
 
 from zdynamo import codec
 from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
@@ -14,10 +15,6 @@ from zdynamo.testing.simulator import Simulation
 KEY = b"k"
 STORED = storage_key(BUCKET.encode(), KEY, 16)
 DOT = (1, 1, 1)
-
-
-def record(value: bytes) -> bytes:
-    return encode_record(Record(Clock((DOT,)), (Sibling(DOT, 0, 0, False, "", value, b"r" * 16),)))
 
 
 def planted(simulation: Simulation, name: str, encoded: bytes) -> None:
@@ -34,10 +31,10 @@ def found(audit: audits.Audit, simulation: Simulation) -> list[str]:
 def test_a_dot_of_two_writes_is_found_and_one_of_two_copies_is_not() -> None:
     dots = Dots()
 
-    dots.watch({STORED: UNBORN + record(b"one")})
-    dots.watch({STORED: b"12345678" + record(b"one")})
+    dots.watch({STORED: UNBORN + record(b"one", actor=1)})
+    dots.watch({STORED: b"12345678" + record(b"one", actor=1)})
     before = list(dots.broken)
-    dots.watch({STORED: UNBORN + record(b"other")})
+    dots.watch({STORED: UNBORN + record(b"other", actor=1)})
 
     assert (before, [broken.promise for broken in dots.broken]) == ([], ["dots-are-unique"])
 
@@ -47,7 +44,7 @@ def test_owners_that_hold_different_bytes_are_found() -> None:
     put(simulation, "a", KEY, b"v", w=3)
     before = found(audits.convergence, simulation)
 
-    planted(simulation, "b", record(b"other"))
+    planted(simulation, "b", record(b"other", actor=1))
 
     assert (before, found(audits.convergence, simulation)) == ([], ["convergence"])
 
@@ -68,7 +65,7 @@ def test_a_copy_that_nobody_should_hold_is_found() -> None:
     (other,) = {"a", "b", "c", "d"} - set(owning)
     before = found(audits.hints_drained, simulation)
 
-    planted(simulation, other, record(b"v"))
+    planted(simulation, other, record(b"v", actor=1))
 
     assert (before, found(audits.hints_drained, simulation)) == ([], ["hints-drain"])
 
