@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from support.nodes import member
 
 from zdynamo import codec
 from zdynamo.core.events import Noted, Now
@@ -44,14 +45,6 @@ from zdynamo.partition import HASH_VERSION
 
 BIGGEST = 2**64 - 1
 WALL_MS = 1_800_000_000_000
-
-
-def record(node: str, version: int = 1, epoch: int = 1, **fields: object) -> MemberRecord:
-    values = {
-        "name": node, "boot": f"boot-{node}-{epoch}", "started_ms": WALL_MS - 1000,
-        "addresses": Addresses(f"{node}:1", f"{node}:2", f"{node}:3", ""), "zone": "", "weight": 1, **fields,
-    }  # fmt: skip
-    return MemberRecord(id=node, version=version, epoch=epoch, **values)  # type: ignore[arg-type]
 
 
 class LoneMembership:
@@ -104,7 +97,7 @@ def noted(effects: list[MembershipEffect]) -> list[str]:
 def test_a_rumor_of_a_new_member_is_kept_told_and_shown_in_this_order() -> None:
     a = LoneMembership()
 
-    effects = a.rumor(record("b"))
+    effects = a.rumor(member("b"))
 
     assert [type(effect) for effect in effects] == [Persist, Noted, Publish, NewView]
     assert a.names == ["b", "a"] or a.names == ["a", "b"]
@@ -112,23 +105,23 @@ def test_a_rumor_of_a_new_member_is_kept_told_and_shown_in_this_order() -> None:
 
 def test_a_rumor_that_is_no_news_has_no_effect() -> None:
     a = LoneMembership()
-    a.rumor(record("b", version=3))
+    a.rumor(member("b", version=3))
 
-    assert a.rumor(record("b", version=3), record("b", version=2)) == []
+    assert a.rumor(member("b", version=3), member("b", version=2)) == []
 
 
 def test_gossip_of_another_cluster_has_no_effect() -> None:
     a = LoneMembership()
 
     heartbeat = a.step(Gossiped(Heartbeat("another", "b", 1, "boot", 1, 2, 3)))
-    rumor = a.step(Gossiped(Rumor("another", "b", (record("b"),), None)))
+    rumor = a.step(Gossiped(Rumor("another", "b", (member("b"),), None)))
 
     assert heartbeat + rumor == []
 
 
 def test_a_heartbeat_with_another_digest_asks_for_the_table_over_the_stream_but_not_at_every_beat() -> None:
     a = LoneMembership()
-    a.rumor(record("b"))
+    a.rumor(member("b"))
     a.ms += 900
 
     first = a.step(Gossiped(Heartbeat(a.cluster, "b", 1, "boot", 1, 2, 3)))
@@ -143,18 +136,18 @@ def test_a_heartbeat_with_another_digest_asks_for_the_table_over_the_stream_but_
 
 def test_a_table_that_wants_an_answer_gets_ours() -> None:
     a = LoneMembership()
-    a.rumor(record("b"))
+    a.rumor(member("b"))
 
-    effects = a.hears("b", Table((record("c"),), None, answer=True))
+    effects = a.hears("b", Table((member("c"),), None, answer=True))
 
     assert effects[-1] == Mail("b", Table(a.membership._table.all, None, answer=False))
-    assert a.hears("b", Table((record("c"),), None, answer=False)) == []
+    assert a.hears("b", Table((member("c"),), None, answer=False)) == []
 
 
 def test_who_sees_his_own_record_at_a_higher_version_publishes_it_anew_above_that() -> None:
     a = LoneMembership()
 
-    effects = a.rumor(record(a.id, version=7, epoch=4, boot="an earlier process"))
+    effects = a.rumor(member(a.id, version=7, epoch=4, boot="an earlier process"))
 
     assert (a.me.version, a.me.epoch, a.me.boot) == (8, 5, a.membership.boot)
     assert Publish(Rumor(a.cluster, a.id, (a.me,), None)) in effects
@@ -164,7 +157,7 @@ def test_his_own_record_at_a_higher_version_and_with_his_own_boot_is_published_a
     """Or the others would hold what nobody ever said, and ask for tables for ever."""
     a = LoneMembership()
 
-    a.rumor(record(a.id, version=7, boot=a.membership.boot, name="not what I said"))
+    a.rumor(member(a.id, version=7, boot=a.membership.boot, name="not what I said"))
 
     assert (a.me.version, a.me.name) == (8, "a")
 
@@ -172,11 +165,11 @@ def test_his_own_record_at_a_higher_version_and_with_his_own_boot_is_published_a
 def test_of_two_processes_with_one_id_the_later_stops_and_names_the_other() -> None:
     a = LoneMembership()
 
-    first = a.rumor(record(a.id, version=2, boot="twin"))
-    second = a.rumor(record(a.id, version=4, boot="twin"))
+    first = a.rumor(member(a.id, version=2, boot="twin"))
+    second = a.rumor(member(a.id, version=4, boot="twin"))
 
     assert not any(isinstance(effect, Fail) for effect in first)
-    assert second == [Fail(f"a node with the same id is alive at {a.id}:1: was the data folder copied?")]
+    assert second == [Fail(f"a node with the same id is alive at {a.id}:client: was the data folder copied?")]
 
 
 def test_records_of_several_earlier_processes_are_no_twin() -> None:
@@ -184,7 +177,7 @@ def test_records_of_several_earlier_processes_are_no_twin() -> None:
     a = LoneMembership()
 
     for version in range(2, 40, 2):
-        effects = a.rumor(record(a.id, version=version, boot=f"earlier {version}"))
+        effects = a.rumor(member(a.id, version=version, boot=f"earlier {version}"))
 
         assert not any(isinstance(effect, Fail) for effect in effects)
 
@@ -193,17 +186,17 @@ def test_of_two_processes_with_one_id_the_earlier_stays() -> None:
     a = LoneMembership()
 
     for version in (2, 4, 6):
-        effects = a.rumor(record(a.id, version=version, boot="twin", started_ms=WALL_MS + 10_000))
+        effects = a.rumor(member(a.id, version=version, boot="twin", started_ms=WALL_MS + 10_000))
 
         assert not any(isinstance(effect, Fail) for effect in effects)
 
 
 def test_a_removed_member_does_not_come_back_by_gossip() -> None:
     a = LoneMembership()
-    a.rumor(record("b"))
+    a.rumor(member("b"))
 
-    effects = a.rumor(record("b", version=2, status="removed"))
-    a.rumor(record("b", version=9, epoch=9))
+    effects = a.rumor(member("b", version=2, status="removed"))
+    a.rumor(member("b", version=9, epoch=9))
 
     assert noted(effects) == ["member.removed"]
     assert a.names == ["a"]
@@ -212,7 +205,7 @@ def test_a_removed_member_does_not_come_back_by_gossip() -> None:
 def test_a_node_that_has_been_removed_stops_and_says_what_to_do() -> None:
     a = LoneMembership()
 
-    effects = a.rumor(record(a.id, version=2, status="removed"))
+    effects = a.rumor(member(a.id, version=2, status="removed"))
 
     assert effects == [
         Fail("this node has been removed from the cluster: start it with an empty data folder to join anew")
@@ -221,12 +214,12 @@ def test_a_node_that_has_been_removed_stops_and_says_what_to_do() -> None:
 
 def test_the_founder_decides_on_the_layout_once_as_soon_as_enough_have_joined() -> None:
     a = LoneMembership(min_members=3)
-    a.rumor(record("b"))
+    a.rumor(member("b"))
     before = a.membership.view(a.now).layout
 
-    a.rumor(record("c"))
+    a.rumor(member("c"))
     decided = a.membership.view(a.now).layout
-    a.rumor(record("d"))
+    a.rumor(member("d"))
 
     assert before is None
     assert decided == make_layout(1, [LayoutMember(node, "", 1) for node in ("b", "c", a.id)])
@@ -236,7 +229,7 @@ def test_the_founder_decides_on_the_layout_once_as_soon_as_enough_have_joined() 
 
 def test_with_one_member_enough_the_first_data_decides_on_the_layout() -> None:
     a = LoneMembership(min_members=1)
-    a.rumor(record("b"))
+    a.rumor(member("b"))
     before = a.membership.view(a.now).layout
 
     a.hears(a.id, LayoutWanted())
@@ -247,7 +240,7 @@ def test_with_one_member_enough_the_first_data_decides_on_the_layout() -> None:
 
 def test_only_this_node_itself_may_want_a_layout_of_it() -> None:
     a = LoneMembership(min_members=1)
-    a.rumor(record("b"))
+    a.rumor(member("b"))
 
     assert a.hears("b", LayoutWanted()) == []
 
@@ -262,9 +255,9 @@ def test_a_layout_whose_digest_is_wrong_is_not_taken() -> None:
     a = LoneMembership(min_members=3)
     real = make_layout(1, [LayoutMember(node, "", 1) for node in "bcd"])
 
-    a.rumor(record("b"), layout=Layout(2, real.digest, real.members))
+    a.rumor(member("b"), layout=Layout(2, real.digest, real.members))
     forged = a.membership.view(a.now).layout
-    a.rumor(record("c"), layout=real)
+    a.rumor(member("c"), layout=real)
 
     assert forged is None
     assert a.membership.view(a.now).layout == real
@@ -287,15 +280,15 @@ def test_a_layout_whose_digest_is_wrong_is_not_taken() -> None:
 @pytest.mark.parametrize("whose", ["mine", "another's", "a known one's"])
 def test_a_record_with_figures_that_cannot_be_is_not_believed(hostile: dict[str, object], whose: str) -> None:
     a = LoneMembership(min_members=3)
-    a.rumor(record("b"))
+    a.rumor(member("b"))
     node = {"mine": a.id, "another's": "x", "a known one's": "b"}[whose]
     before = a.membership.view(a.now)
-    told = record(node, **{"version": 5, **hostile})  # type: ignore[arg-type]
+    told = member(node, **{"version": 5, **hostile})  # type: ignore[arg-type]
 
     a.rumor(told)
     a.hears("b", Table((told,), None, answer=True))
     a.hears("b", Hello(1, 1, told, Constants(16, 3, HASH_VERSION, 1, ""), 0, ""))
-    a.rumor(record("c"))  # enough to decide on a layout
+    a.rumor(member("c"))  # enough to decide on a layout
 
     after = a.membership.view(a.now)
     assert [member.record for member in after.members if member.record.id != "c"] == [
@@ -307,10 +300,10 @@ def test_a_record_with_figures_that_cannot_be_is_not_believed(hostile: dict[str,
 def test_the_table_is_bounded() -> None:
     a = LoneMembership()
 
-    a.rumor(*(record(f"x{number}") for number in range(MEMBERS_MAX - 10)))
+    a.rumor(*(member(f"x{number}") for number in range(MEMBERS_MAX - 10)))
     for number in range(20):
-        a.rumor(record(f"y{number}"))
-    a.rumor(*(record(f"z{number}") for number in range(20)))
+        a.rumor(member(f"y{number}"))
+    a.rumor(*(member(f"z{number}") for number in range(20)))
 
     assert len(a.membership.view(a.now).members) == MEMBERS_MAX
 
@@ -321,7 +314,7 @@ def test_a_pong_of_nobody_has_no_effect() -> None:
 
 def test_a_member_is_suspect_until_its_first_pong_and_then_alive() -> None:
     a = LoneMembership()
-    a.rumor(record("b"))
+    a.rumor(member("b"))
     before = {member.record.name: member.state for member in a.membership.view(a.now).members}
     a.ms += 50
     ticked = a.step(Ticked())
@@ -350,7 +343,7 @@ def test_seeds_are_asked_again_when_all_other_members_are_down() -> None:
         name="a", addresses=Addresses("a:1", "a:2", "a:3", ""), zone="", weight=1, seeds=("s:1",), found=False,
         constants=Constants(16, 3, HASH_VERSION, 1, "a"),
     )  # fmt: skip
-    kept = Kept("a", "cluster", 3, Constants(16, 3, HASH_VERSION, 1, "a"), (record("a"), record("b")), None)
+    kept = Kept("a", "cluster", 3, Constants(16, 3, HASH_VERSION, 1, "a"), (member("a"), member("b")), None)
     membership = Membership(kept=kept, profile=profile, rhythms=Rhythms(), random=Random(1), now=Now(0, WALL_MS))
     asked = [effect for effect in membership.start(Now(0, WALL_MS)) if isinstance(effect, AskSeed)]
 

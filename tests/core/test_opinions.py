@@ -3,7 +3,8 @@
 from random import Random
 
 import pytest
-from core.test_membership import LoneMembership, noted, record
+from core.test_membership import LoneMembership, noted
+from support.nodes import member
 
 from zdynamo.core.events import Noted
 from zdynamo.core.failures.flaps import CRASHES_MS
@@ -22,7 +23,7 @@ class Cluster(LoneMembership):
     def __init__(self, *others: NodeId) -> None:
         super().__init__()
         self.others = others
-        self.rumor(*(record(node) for node in others))
+        self.rumor(*(member(node) for node in others))
         self.tick()
         for node in others:
             self.hears(node, Pong(10**6))
@@ -301,7 +302,7 @@ def test_suspicions_told_are_bounded() -> None:
 
 def test_a_member_that_has_not_answered_yet_is_no_suspicion_to_tell_of() -> None:
     a = LoneMembership()
-    a.rumor(record("b"))
+    a.rumor(member("b"))
     a.ms = a.membership.next_due_ms
 
     a.step(Ticked())
@@ -440,7 +441,7 @@ def test_a_crash_loop_is_noted_and_called_down() -> None:
     a = Cluster("b", "c")
 
     for epoch in range(2, 7):
-        a.rumor(record("b", version=epoch, epoch=epoch))
+        a.rumor(member("b", version=epoch, epoch=epoch))
     effects = a.run(100, answering=("b", "c"))
     early = a.state("b")
     a.run(CRASHES_MS, answering=("b", "c"))

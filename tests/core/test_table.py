@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.nodes import member
 
 from zdynamo.core.members.table import MEMBERS_MAX, MemberTable
 from zdynamo.messages import Addresses, MemberRecord
@@ -21,11 +22,6 @@ records = st.builds(
     weight=st.just(1),
     status=st.sampled_from(["member", "member", "removed"]),
 )
-
-
-def record(node: str, version: int = 1, **fields: object) -> MemberRecord:
-    values = {"name": node, "epoch": 1, "boot": "x", "started_ms": 0, "zone": "", "weight": 1, **fields}
-    return MemberRecord(id=node, version=version, addresses=ADDRESSES, **values)  # type: ignore[arg-type]
 
 
 @given(st.lists(records), st.randoms())
@@ -51,37 +47,42 @@ def test_the_same_records_again_are_no_news(told: list[MemberRecord]) -> None:
 
 
 def test_the_newer_record_replaces_the_older_and_is_news() -> None:
-    table = MemberTable([record("a", 1)])
+    table = MemberTable([member("a", version=1)])
 
-    news = table.merge([record("a", 2, name="new"), record("b")])
+    news = table.merge([member("a", version=2, name="new"), member("b")])
 
-    assert news == [record("a", 2, name="new"), record("b")]
-    assert table.all == (record("a", 2, name="new"), record("b"))
+    assert news == [member("a", version=2, name="new"), member("b")]
+    assert table.all == (member("a", version=2, name="new"), member("b"))
 
 
 def test_removal_is_for_ever() -> None:
-    table = MemberTable([record("a", 1, status="removed")])
+    table = MemberTable([member("a", version=1, status="removed")])
 
-    assert table.merge([record("a", 9)]) == []
+    assert table.merge([member("a", version=9)]) == []
     assert table.members == ()
-    assert table.all == (record("a", 1, status="removed"),)
+    assert table.all == (member("a", version=1, status="removed"),)
 
 
 def test_tables_that_differ_have_different_digests() -> None:
-    tables = [MemberTable(), MemberTable([record("a")]), MemberTable([record("a", 2)]), MemberTable([record("b")])]
+    tables = [
+        MemberTable(),
+        MemberTable([member("a")]),
+        MemberTable([member("a", version=2)]),
+        MemberTable([member("b")]),
+    ]
 
     assert len({table.digest for table in tables}) == 4
 
 
 def test_the_member_at_an_address_is_found_unless_it_is_removed() -> None:
-    table = MemberTable([record("a", status="removed"), record("b")])
+    table = MemberTable([member("a", addresses=ADDRESSES, status="removed"), member("b", addresses=ADDRESSES)])
 
-    assert table.at("a:1") == record("b")
+    assert table.at("a:1") == member("b", addresses=ADDRESSES)
     assert table.at("z:1") is None
 
 
 def test_a_full_table_takes_no_new_members_but_news_of_those_it_has() -> None:
-    table = MemberTable(record(f"{number:05}") for number in range(MEMBERS_MAX))
+    table = MemberTable(member(f"{number:05}") for number in range(MEMBERS_MAX))
 
-    assert table.merge([record("new")]) == []
-    assert table.merge([record("00000", 2)]) == [record("00000", 2)]
+    assert table.merge([member("new")]) == []
+    assert table.merge([member("00000", version=2)]) == [member("00000", version=2)]

@@ -2,11 +2,13 @@
 
 from random import Random
 
+from support.nodes import member
+
 from zdynamo.core.events import Noted, Now
 from zdynamo.core.members.events import Fail, Kept, Profile, SeedAnswered
 from zdynamo.core.members.membership import Membership
 from zdynamo.core.settings import Rhythms
-from zdynamo.messages import Addresses, Constants, MemberRecord, MemberView, Refused, Topology
+from zdynamo.messages import Constants, MemberView, Refused, Topology
 from zdynamo.partition import HASH_VERSION
 
 REQUEST = bytes(16)
@@ -14,14 +16,10 @@ CONSTANTS = Constants(16, 3, HASH_VERSION, 1, "seed")
 FOREIGN = SeedAnswered("seed:client", Refused(REQUEST, "this node is of cluster theirs"))
 
 
-def addresses(node: str) -> Addresses:
-    return Addresses(f"{node}:client", f"{node}:peer", f"{node}:gossip", "")
-
-
 def started(kept: Kept) -> Membership:
     profile = Profile(
         name="me",
-        addresses=addresses("me"),
+        addresses=member("me").addresses,
         zone="",
         weight=1,
         seeds=("seed:client",),
@@ -35,7 +33,7 @@ def started(kept: Kept) -> Membership:
 
 def test_a_node_that_its_seed_has_let_in_outlives_that_another_cluster_takes_the_address() -> None:
     membership = started(Kept())
-    seed = MemberRecord("seed", 1, "seed", 1, "boot", 0, addresses("seed"), "", 1)
+    seed = member("seed")
     view = MemberView(seed, "alive", 0.0)
     membership.step(SeedAnswered("seed:client", Topology(REQUEST, "ours", "seed", CONSTANTS, (view,), None, (), 1, 1)),
                     Now(100, 100))  # fmt: skip
@@ -47,8 +45,7 @@ def test_a_node_that_its_seed_has_let_in_outlives_that_another_cluster_takes_the
 
 
 def test_a_node_that_starts_with_data_of_another_cluster_fails() -> None:
-    record = MemberRecord("me", 1, "me", 1, "boot", 0, addresses("me"), "", 1)
-    membership = started(Kept("me", "ours", 1, CONSTANTS, (record,)))
+    membership = started(Kept("me", "ours", 1, CONSTANTS, (member("me"),)))
 
     effects = membership.step(FOREIGN, Now(100, 100))
 

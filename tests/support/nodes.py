@@ -63,9 +63,10 @@ def delete(
     return Delete(request_id(number), "", deadline_ms, bucket, key, **fields)  # type: ignore[arg-type]
 
 
-def member(node: str, epoch: int = 1) -> MemberRecord:
+def member(node: str, epoch: int = 1, version: int = 1, **fields: object) -> MemberRecord:
     addresses = Addresses(f"{node}:client", f"{node}:peer", f"{node}:gossip", "")
-    return MemberRecord(node, 1, node, epoch, f"boot-{node}-{epoch}", 0, addresses, "", 1)
+    told = MemberRecord(node, version, node, epoch, f"boot-{node}-{epoch}", 0, addresses, "", 1)
+    return replace(told, **fields)
 
 
 def view(
