@@ -1,12 +1,12 @@
 """A listing that fails in the middle says how to go on."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
+from subprocess import CompletedProcess
 
 import pytest
 from client.scripted_node import PARTITIONS, ScriptedCluster, ScriptedNode
+from support.programs import in_text, zdynamo
 
 from zdynamo.messages import ClientAnswer, ClientRequest, ListKeys, Put, QuorumNotMet
 from zdynamo.partition import partition_of
@@ -31,9 +31,8 @@ def node() -> Iterator[ScriptedNode]:
         yield started
 
 
-def keys(node: ScriptedNode, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "zdynamo", "keys", "--node", node.address, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def keys(node: ScriptedNode, *arguments: str) -> CompletedProcess[str]:
+    return in_text(zdynamo("keys", "--node", node.address, *arguments))
 
 
 def test_what_was_listed_is_told_with_the_cursor_behind_it_and_the_error_has_its_exit_code(node: ScriptedNode) -> None:

@@ -127,7 +127,10 @@ def test_it_shows_the_cluster_without_a_complaint_and_asks_nobody_else(browser: 
 
 
 def test_a_kill_is_shown_within_three_seconds(browser: Browser) -> None:
-    with local("--memory", f"--port={free_ports(3)}") as cluster, opened(browser, cluster.nodes[0]["http"]) as made:
+    with (
+        local("--memory", f"--port={free_ports(3)}", http=True) as cluster,
+        opened(browser, cluster.nodes[0]["http"]) as made,
+    ):
         page = made.page
         expect(page.locator("#headline")).to_contain_text("3 of 3 nodes alive")
         expect(page.locator(".marks[data-state=down]")).to_have_count(0)

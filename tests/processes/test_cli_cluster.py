@@ -26,26 +26,26 @@ def cluster() -> Iterator[Local]:
 
 
 def test_what_is_put_at_one_node_is_got_at_each(cluster: Local) -> None:
-    put = cluster.run("put", "greeting", "hällo", node=0)
+    put = cluster.run_apart("put", "greeting", "hällo", node=0)
 
     assert (put.returncode, put.stdout, put.stderr) == (0, b"OK\n", b"")
     for node in range(3):
-        got = cluster.run("get", "greeting", node=node)
+        got = cluster.run_apart("get", "greeting", node=node)
         assert (got.returncode, got.stdout, got.stderr) == (0, "hällo\n".encode(), b"")
 
 
 def test_bytes_from_standard_input_come_back_unchanged(cluster: Local) -> None:
     every_byte = bytes(range(256)) + b"\n\n"
 
-    cluster.run("put", "bytes", "-", stdin=every_byte)
+    cluster.run_apart("put", "bytes", "-", stdin=every_byte)
 
-    assert cluster.run("get", "bytes").stdout == every_byte
+    assert cluster.run_apart("get", "bytes").stdout == every_byte
     assert set(cluster.json("get", "bytes")["value"]) == {"base64"}
 
 
 def test_what_is_absent_is_exit_3(cluster: Local) -> None:
-    got = cluster.run("get", "nothing-here")
-    shown = cluster.run("get", "nothing-here", "--json")
+    got = cluster.run_apart("get", "nothing-here")
+    shown = cluster.run_apart("get", "nothing-here", "--json")
 
     assert (got.returncode, got.stdout) == (3, b"")
     assert got.stderr == b"zdynamo: nothing-here is not in bucket default\n"
@@ -162,7 +162,7 @@ def test_top_on_a_terminal_goes_on_until_ctrl_c_and_gives_the_screen_back(cluste
 
 
 def test_bench_measures_a_running_cluster_without_errors(cluster: Local) -> None:
-    shown = cluster.run(
+    shown = cluster.run_apart(
         "bench", "--node", cluster.addresses[0], "--in-flight", "1,16", "--requests", "200", "--keys", "50", "--json"
     )
 
@@ -212,23 +212,16 @@ def test_what_is_stored_survives_a_restart_of_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_local_leaves_no_process(number: signal.Signals) -> None:
+def test_a_stopped_local_in_memory_leaves_no_process_and_no_folder(number: signal.Signals) -> None:
     with local("--memory", f"--port={free_ports(2)}", nodes=2) as cluster:
+        folder = Path(cluster.nodes[0]["log"]).parent
+        assert folder.exists()
+
         cluster.process.send_signal(number)
 
         assert cluster.process.wait(WITHIN_SECONDS) == 0
         assert not any(psutil.pid_exists(node["pid"]) for node in cluster.nodes)
-
-
-def test_a_stopped_local_in_memory_leaves_no_folder() -> None:
-    with local("--memory", f"--port={free_ports(1)}", nodes=1) as cluster:
-        folder = Path(cluster.nodes[0]["log"]).parent
-        assert folder.exists()
-
-        cluster.process.send_signal(signal.SIGTERM)
-        cluster.process.wait(WITHIN_SECONDS)
-
-    assert not folder.exists()
+        assert not folder.exists()
 
 
 def test_a_local_of_which_a_node_died_keeps_the_log_that_says_why() -> None:
@@ -249,11 +242,10 @@ def test_a_killed_local_leaves_no_process() -> None:
         wait_until(lambda: not any(psutil.pid_exists(node["pid"]) for node in cluster.nodes))
 
 
-def test_a_local_over_the_ports_of_another_never_says_that_it_is_ready(tmp_path: Path) -> None:
-    with local("--memory", f"--port={free_ports(2)}", nodes=2) as cluster:
-        second = cluster.addresses[1].rpartition(":")[2]
+def test_a_local_over_the_ports_of_another_never_says_that_it_is_ready(cluster: Local, tmp_path: Path) -> None:
+    second = cluster.addresses[1].rpartition(":")[2]
 
-        done = cluster.run("local", "--data", str(tmp_path / "data"), "--nodes", "1", "--port", second)
+    done = cluster.run_apart("local", "--data", str(tmp_path / "data"), "--nodes", "1", "--port", second)
 
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.decode() == (
@@ -271,11 +263,10 @@ def test_every_port_that_a_local_needs_has_to_be_free() -> None:
     check_ports(1, port)
 
 
-def test_a_port_in_use_is_one_line_that_names_it() -> None:
-    with local("--memory", f"--port={free_ports(1)}", nodes=1) as cluster:
-        port = cluster.addresses[0].rpartition(":")[2]
+def test_a_port_in_use_is_one_line_that_names_it(cluster: Local) -> None:
+    port = cluster.addresses[0].rpartition(":")[2]
 
-        done = cluster.run("start", "--memory", "--port", port)
+    done = cluster.run_apart("start", "--memory", "--port", port)
 
     assert done.returncode == 1
     assert done.stderr.startswith(b"zdynamo: ") and done.stderr.count(b"\n") == 1

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.local import ENVIRONMENT, Local, local
+from support.local import Local, local
 from support.processes import wait_until
+from support.programs import ENVIRONMENT
 
 from zdynamo.cli.cluster import free_ports
 
@@ -31,7 +32,7 @@ def first_port() -> int:
 
 @pytest.fixture
 def terminal_1(tmp_path: Path, first_port: int) -> Iterator[Local]:
-    with local("--data", str(tmp_path / "data"), "--port", str(first_port)) as started:
+    with local("--data", str(tmp_path / "data"), "--port", str(first_port), http=True) as started:
         yield started
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
-from support.local import ENVIRONMENT, WITHIN_SECONDS, local
+from support.local import WITHIN_SECONDS, local
 from support.processes import Nodes, kill, members_of, terminate, wait_until
+from support.programs import ENVIRONMENT
 
 from zdynamo.cli.cluster import Child, free_ports
 
@@ -141,7 +142,7 @@ def test_a_node_serves_no_http_if_it_is_told_so(nodes: Nodes) -> None:
 
 
 def test_a_local_cluster_says_where_it_is_reached_over_http() -> None:
-    with local("--memory", f"--port={free_ports(1)}", nodes=1) as cluster:
+    with local("--memory", f"--port={free_ports(1)}", nodes=1, http=True) as cluster:
         assert ask(f"{cluster.nodes[0]['http']}/members") == cluster.addresses
 
 

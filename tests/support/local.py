@@ -1,15 +1,15 @@
 """A `zdynamo local` in a process of its own, and its verbs."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from support.programs import ENVIRONMENT, zdynamo
+
 WITHIN_SECONDS = 20.0
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ZDYNAMO_")}
 
 
 class Local:
@@ -25,7 +25,11 @@ class Local:
         self.nodes: list[dict[str, Any]] = ready["nodes"]
 
     def run(self, *arguments: str, stdin: bytes = b"", node: int = 0) -> subprocess.CompletedProcess[bytes]:
-        """A verb against one of the nodes."""
+        """A verb against one of the nodes, in this process."""
+        return zdynamo(*arguments, stdin=stdin, ZDYNAMO_ADDRESS=self.addresses[node])
+
+    def run_apart(self, *arguments: str, stdin: bytes = b"", node: int = 0) -> subprocess.CompletedProcess[bytes]:
+        """A verb against one of the nodes, in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "zdynamo", *arguments],
             env={**ENVIRONMENT, "ZDYNAMO_ADDRESS": self.addresses[node]},
@@ -54,10 +58,11 @@ class Local:
 
 
 @contextmanager
-def local(*arguments: str, nodes: int = 3) -> Iterator[Local]:
+def local(*arguments: str, nodes: int = 3, http: bool = False) -> Iterator[Local]:
     command = [sys.executable, "-m", "zdynamo", "local", "--json", f"--nodes={nodes}", *arguments]
+    environment = ENVIRONMENT if http else ENVIRONMENT | {"ZDYNAMO_NODE_HTTP": "off"}
     process = subprocess.Popen(
-        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     with process:
         try:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from support.local import ENVIRONMENT, WITHIN_SECONDS
+from support.local import WITHIN_SECONDS
+from support.programs import ENVIRONMENT
 
 ROWS, COLUMNS = 24, 80
 LEAVE_SCREEN = b"\x1b[?1049l"  # back to what the terminal has shown before
