@@ -18,9 +18,7 @@ everything back.
 
 import argparse
 import random
-import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,10 +29,9 @@ from chaos_history import HistoryDamaged, Recorder, read
 from chaos_plan import Plan, PlanError
 from chaos_run import Progress, run
 from chaos_verdict import Verdict, judge, show
-from msgspec import to_builtins
+from verdicts import conclude, folder_of
 
-from zdynamo.cli.output import USAGE, note, show_json, show_table
-from zdynamo.errors import ZdynamoError
+from zdynamo.cli.output import note, show_table
 
 DEFAULT_PLAN = "kills"
 
@@ -123,7 +120,7 @@ def attempt(given: argparse.Namespace) -> Verdict:
     seed = random.randrange(10**6) if given.seed is None else given.seed
     note(f"again with: {again(given, seed)}")
     with ExitStack() as stack:
-        folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zdynamo-chaos-")))
+        folder = stack.enter_context(folder_of("chaos", given.keep))
         history = stack.enter_context(given.history.open("wb")) if given.history else None
         told = stack.enter_context(progress(plan.steps))
         recorder = Recorder(history)
@@ -133,23 +130,10 @@ def attempt(given: argparse.Namespace) -> Verdict:
 
 def main() -> int:
     given = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if given.list:
         show_table(["PLAN", "ABOUT"], [(path.stem, chaos_plan.load(path).about) for path in chaos_plan.plans()])
         return 0
-    try:
-        verdict = attempt(given)
-    except (PlanError, HistoryDamaged) as error:
-        note(str(error))
-        return USAGE
-    except ZdynamoError as error:
-        note(f"no verdict: {error}")
-        return 1
-    if given.json:
-        show_json(to_builtins(verdict) | {"holds": verdict.holds})
-    else:
-        show(verdict)
-    return 0 if verdict.holds else 1
+    return conclude(lambda: attempt(given), show, as_json=given.json, usage=(PlanError, HistoryDamaged))
 
 
 if __name__ == "__main__":

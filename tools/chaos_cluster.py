@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -110,7 +111,7 @@ class ChaosCluster(Killable):
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(TERMINATE_SECONDS)
-        except Exception:
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         process.stdin.close()

@@ -21,7 +21,6 @@ import random
 import signal
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,16 +29,17 @@ from datetime import datetime
 from pathlib import Path
 
 from killable import READY_SECONDS, Child, Killable
-from msgspec import Struct, field
+from msgspec import Struct, field, to_builtins
+from verdicts import conclude, folder_of
 from watching import cores_used, watch
 
-from zdynamo.cli.output import note, show_json, show_table
+from zdynamo.cli.output import note, show_table
 from zdynamo.client import Client
-from zdynamo.errors import RequestError, ZdynamoError
+from zdynamo.errors import RequestError
 
 DETECTED_P99_S = 1.5
 DOWN_WITHIN_SECONDS = 15.0
-PAUSE_S, PAUSE_EVERY_S = 0.5, 5.0
+PAUSE_S = 0.5
 CALM_S = 1.0  # about, before each kill
 SECOND_S = 1.0
 CLIENTS, KEYS, LOAD_DEADLINE_MS = 8, 1_000, 2_000
@@ -56,6 +56,7 @@ class Plan(Struct):
     pauses: bool = False
     load: int = 0  # requests a second
     seed: int = 1
+    pause_every_s: float = 5.0
 
 
 class Verdict(Struct):
@@ -105,7 +106,7 @@ def run(plan: Plan, folder: Path, advance: Callable[[], None] = lambda: None) ->
             stack.enter_context(busy_cores())
         if plan.load:
             stack.enter_context(loading(cluster, plan.load, verdict))
-        frozen = stack.enter_context(pausing(cluster.children, verdict)) if plan.pauses else threading.Lock()
+        frozen = stack.enter_context(pausing(cluster.children, plan, verdict)) if plan.pauses else threading.Lock()
         if plan.kills:
             for victim in victims(cluster.children, plan.kills, chance):
                 with frozen:
@@ -190,13 +191,13 @@ def loading(cluster: Killable, per_second: int, verdict: Verdict) -> Iterator[No
 
 
 @contextmanager
-def pausing(children: list[Child], verdict: Verdict) -> Iterator[threading.Lock]:
+def pausing(children: list[Child], plan: Plan, verdict: Verdict) -> Iterator[threading.Lock]:
     """Stop each in turn for a moment. Whoever holds the lock has none of them stopped meanwhile."""
     ended, frozen = threading.Event(), threading.Lock()
 
     def pause() -> None:
         turn = 0
-        while not ended.wait(PAUSE_EVERY_S - PAUSE_S):
+        while not ended.wait(plan.pause_every_s - PAUSE_S):
             child = children[turn % len(children)]
             turn += 1
             with frozen:
@@ -298,22 +299,15 @@ def main() -> int:
     given = arguments()
     seed = random.randrange(10**6) if given.seed is None else given.seed
     plan = Plan(given.kills, given.minutes, given.nodes, given.busy, given.pauses, given.load, seed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     steps, what = (plan.kills, "kills") if plan.kills else (round(plan.minutes * 60), "seconds")
-    with ExitStack() as stack:
-        folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zdynamo-detection-")))
-        advance = stack.enter_context(progress(steps, what))
-        try:
-            verdict = run(plan, folder, advance)
-        except ZdynamoError as error:
-            note(f"no verdict: {error}")
-            return 1
-    if given.json:
-        figures = {name: getattr(verdict, name) for name in verdict.__struct_fields__}
-        show_json({**figures, "p99_s": verdict.p99_s, "holds": verdict.holds})
-    else:
-        show(verdict)
-    return 0 if verdict.holds else 1
+
+    def attempt() -> Verdict:
+        with folder_of("detection", given.keep) as folder, progress(steps, what) as advance:
+            return run(plan, folder, advance)
+
+    return conclude(
+        attempt, show, as_json=given.json, told=lambda verdict: to_builtins(verdict) | {"p99_s": verdict.p99_s}
+    )
 
 
 if __name__ == "__main__":

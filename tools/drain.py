@@ -13,20 +13,19 @@ with less than the share asked for, if anything failed, or if a key that was wri
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
 from killable import READY_SECONDS, Child, Killable, wait_until
 from msgspec import Struct, field, to_builtins
+from verdicts import conclude, folder_of
 from watching import MIB
 
 from zdynamo.cli.ask import topology_of
 from zdynamo.cli.load import Load, Measured
-from zdynamo.cli.output import note, show_json, show_table
+from zdynamo.cli.output import note, show_table
 from zdynamo.client import Client
-from zdynamo.errors import ZdynamoError
 
 DOWN_SECONDS = 15.0
 DRAIN_SECONDS = 600.0
@@ -49,6 +48,7 @@ class Drained(Struct):
     memory_most_mib: float = 0.0
     errors: dict[str, int] = field(default_factory=dict)
     missing: int = 0  # of the keys checked
+    share_wanted: float = 0.0
 
     @property
     def share(self) -> float:
@@ -56,16 +56,20 @@ class Drained(Struct):
         usual = (self.before + self.after) / 2
         return statistics.mean(self.during) / usual if self.during and usual else 0.0
 
+    @property
+    def holds(self) -> bool:
+        return self.share >= self.share_wanted and not self.errors and not self.missing
 
-def run(nodes: int, keys: int, folder: Path) -> Drained:
-    """Raises: ClusterFailed, RequestError."""
+
+def run(nodes: int, keys: int, folder: Path, seconds: float = 5.0) -> Drained:
+    """`seconds`: of load before and after. Raises: ClusterFailed, RequestError."""
     with Killable(nodes=nodes, folder=folder, memory=False) as cluster:
         cluster.start_and_open()
         away = cluster.children[-1]
         with foreground(cluster) as load:
             load.fill()
             drained = Drained(nodes, keys)
-            drained.before = both(load, 5.0, drained)
+            drained.before = both(load, seconds, drained)
         cluster.kill(away)
         cluster.wait_down(away, DOWN_SECONDS)
         note(f"writing {keys:,} keys while {away.name} is away")
@@ -79,7 +83,7 @@ def run(nodes: int, keys: int, folder: Path) -> Drained:
             cluster.restart(away)  # what is held is on its way as soon as it is seen
             drain(cluster, away, load, drained)
             cluster.wait_ready(READY_SECONDS)
-            drained.after = both(load, 5.0, drained)
+            drained.after = both(load, seconds, drained)
         drained.missing = missing(away, keys)
     return drained
 
@@ -170,17 +174,16 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.7, metavar="S", help="left to clients (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="zdynamo-drain-") as folder:
-        try:
-            drained = run(given.nodes, given.keys, Path(folder))
-        except ZdynamoError as error:
-            note(f"no result: {error}")
-            return 1
-    if given.json:
-        show_json(to_builtins(drained) | {"share": drained.share})
-    else:
-        show(drained)
-    return 0 if drained.share >= given.share and not drained.errors and not drained.missing else 1
+
+    def attempt() -> Drained:
+        with folder_of("drain") as folder:
+            drained = run(given.nodes, given.keys, folder)
+        drained.share_wanted = given.share
+        return drained
+
+    return conclude(
+        attempt, show, as_json=given.json, told=lambda drained: to_builtins(drained) | {"share": drained.share}
+    )
 
 
 if __name__ == "__main__":

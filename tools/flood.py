@@ -12,20 +12,15 @@ answers, or normal latency not back within 2 seconds.
 
 import argparse
 import random
-import signal
 import sys
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 
-import msgspec
 from flood_garbage import Garbage, GarbageVerdict
 from flood_overload import OverloadPlan, OverloadVerdict, overload
 from killable import Killable
+from verdicts import conclude, folder_of
 from watching import MIB
 
-from zdynamo.cli.output import note, show_json, show_table
-from zdynamo.errors import ZdynamoError
+from zdynamo.cli.output import note, show_table
 
 NODES = 3
 
@@ -61,15 +56,21 @@ def show_overload(verdict: OverloadVerdict) -> None:
     print(f"normal put p99 {verdict.normal_p99_ms:.1f} ms; back to normal {verdict.recovered_s:.2f} s after the flood")
 
 
-def conclude(verdict: GarbageVerdict | OverloadVerdict, *, as_json: bool) -> int:
-    if as_json:
-        show_json(msgspec.to_builtins(verdict) | {"holds": verdict.holds})
-    else:
-        show_garbage(verdict) if isinstance(verdict, GarbageVerdict) else show_overload(verdict)
-        for problem in verdict.problems:
-            note(problem)
-        print("it holds" if verdict.holds else "BROKEN")
-    return 0 if verdict.holds else 1
+def show(verdict: GarbageVerdict | OverloadVerdict) -> None:
+    show_garbage(verdict) if isinstance(verdict, GarbageVerdict) else show_overload(verdict)
+    for problem in verdict.problems:
+        note(problem)
+    print("it holds" if verdict.holds else "BROKEN")
+
+
+def flooded(given: argparse.Namespace, seed: int) -> GarbageVerdict | OverloadVerdict:
+    """Raises: ZdynamoError if there is no verdict."""
+    memory = given.storage == "memory"
+    with folder_of("flood") as folder, Killable(nodes=NODES, folder=folder, memory=memory) as cluster:
+        cluster.start_and_open()
+        if given.flood == "garbage":
+            return Garbage(cluster, given.frames, seed).run()
+        return overload(cluster, OverloadPlan(given.seconds, given.times, given.generators, given.batch))
 
 
 def arguments() -> argparse.Namespace:
@@ -93,20 +94,7 @@ def main() -> int:
     given = arguments()
     seed = random.randrange(10**6) if given.seed is None else given.seed
     note(f"again with: tools/flood.py {given.flood} --storage {given.storage} --seed {seed}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zdynamo-flood-")))
-        cluster = stack.enter_context(Killable(nodes=NODES, folder=folder, memory=given.storage == "memory"))
-        try:
-            cluster.start_and_open()
-            if given.flood == "garbage":
-                verdict: GarbageVerdict | OverloadVerdict = Garbage(cluster, given.frames, seed).run()
-            else:
-                verdict = overload(cluster, OverloadPlan(given.seconds, given.times, given.generators, given.batch))
-        except ZdynamoError as error:
-            note(f"no verdict: {error}")
-            return 1
-    return conclude(verdict, as_json=given.json)
+    return conclude(lambda: flooded(given, seed), show, as_json=given.json)
 
 
 if __name__ == "__main__":

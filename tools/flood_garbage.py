@@ -216,7 +216,7 @@ class Garbage:
                     problems.append(f"{child.name}: what was put after the garbage is not found")
         try:
             self._cluster.wait_ready(READY_SECONDS)
-        except Exception as error:
+        except ClusterFailed as error:
             problems.append(str(error))
         members = len(self._topology().members)
         if members != len(self._cluster.children):

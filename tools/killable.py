@@ -1,14 +1,14 @@
-"""A local cluster whose nodes can be killed and restarted one by one, for `chaos.py` and `flood.py`."""
+"""A local cluster whose nodes can be killed and restarted one by one, and what is asked of each; tests use it, too."""
 
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from zdynamo.cli.ask import topology_of
+from zdynamo.cli.ask import ask, topology_of
 from zdynamo.cli.cluster import Child, ClusterFailed, LocalCluster, free_ports
 from zdynamo.client import Client
 from zdynamo.errors import RequestError
+from zdynamo.messages import DescribeNode, MemberView, NodeDescription
 
 POLL_SECONDS = 0.02
 READY_SECONDS = 30.0
@@ -26,14 +26,11 @@ class Killable(LocalCluster):
         self.wait_ready(READY_SECONDS)
         with Client(*self.addresses, deadline_ms=int(READY_SECONDS * 1000)) as client:
             client.put("first", b"", bucket="tools")
-        wait_until(lambda: all(owners_known(child.address) for child in self.children), READY_SECONDS)
+        wait_until(lambda: all(map(has_layout, self.children)), READY_SECONDS)
 
     def kill(self, child: Child) -> None:
         """kill -9, and wait until it is gone."""
-        assert child.process and child.process.stdin
-        child.process.send_signal(signal.SIGKILL)
-        child.process.wait()
-        child.process.stdin.close()
+        kill(child)
 
     def restart(self, child: Child) -> None:
         """With its folder, or empty if it has none, at its old address."""
@@ -43,32 +40,57 @@ class Killable(LocalCluster):
 
     def wait_down(self, victim: Child, within_seconds: float) -> float:
         """Seconds until every other running node calls it down. Raises: ClusterFailed."""
-        began = time.monotonic()
         others = [child for child in self.children if child is not victim and child.ended is None]
-        wait_until(lambda: all(state_of(victim, at=child) == "down" for child in others), within_seconds)
-        return time.monotonic() - began
+        return wait_until(lambda: all(states_at(child).get(victim.name) == "down" for child in others), within_seconds)
 
 
-def state_of(child: Child, *, at: Child) -> str:
-    """What one node says of another, "" if it says nothing."""
+def kill(child: Child) -> None:
+    """kill -9, and wait until it is gone."""
+    assert child.process and child.process.stdin
+    child.process.kill()
+    child.process.wait()
+    child.process.stdin.close()
+
+
+def members_of(child: Child) -> tuple[MemberView, ...]:
+    """As this node lists them; none if it does not answer."""
     try:
-        members = topology_of(at.address, deadline_ms=500).members
+        return topology_of(child.address, deadline_ms=500).members
     except RequestError:
-        return ""
-    return next((member.state for member in members if member.record.addresses.client == child.address), "")
+        return ()
 
 
-def owners_known(address: str) -> bool:
+def states_at(child: Child) -> dict[str, str]:
+    """Name to state."""
+    return {member.record.name: member.state for member in members_of(child)}
+
+
+def has_layout(child: Child) -> bool:
     try:
-        return bool(topology_of(address, deadline_ms=500).owners)
+        return bool(topology_of(child.address, deadline_ms=500).owners)
     except RequestError:
         return False
 
 
-def wait_until(holds: Callable[[], bool], within_seconds: float) -> None:
-    """Poll until it holds. Raises: ClusterFailed."""
-    give_up = time.monotonic() + within_seconds
+def description_of(child: Child) -> NodeDescription | None:
+    """None if it does not answer."""
+    try:
+        return ask(child.address, lambda request: DescribeNode(request, ""), NodeDescription, 500)
+    except RequestError:
+        return None
+
+
+def is_settled(child: Child, *, after_doubt: bool = False) -> bool:
+    """Whether it doubts nothing that it holds. `after_doubt`: it has, so that all of that is compared by now."""
+    described = description_of(child)
+    return described is not None and described.counters.get("partitions.unsettled", None if after_doubt else 0) == 0
+
+
+def wait_until(holds: Callable[[], bool], within_seconds: float = READY_SECONDS) -> float:
+    """Poll until it holds; the seconds that it took. Raises: ClusterFailed."""
+    began = time.monotonic()
     while not holds():
-        if time.monotonic() > give_up:
+        if time.monotonic() > began + within_seconds:
             raise ClusterFailed(f"the cluster is not as expected after {within_seconds:.0f} s")
         time.sleep(POLL_SECONDS)
+    return time.monotonic() - began

@@ -15,27 +15,25 @@ import argparse
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from killable import READY_SECONDS, Killable, wait_until
-from msgspec import Struct, field, to_builtins
+from killable import READY_SECONDS, Killable, is_settled, wait_until
+from msgspec import Struct, field
+from verdicts import conclude, folder_of
 
 from zdynamo.cli.ask import ask, topology_of
 from zdynamo.cli.cluster import Child
 from zdynamo.cli.load import Load
-from zdynamo.cli.output import note, show_json, show_table
+from zdynamo.cli.output import note, show_table
 from zdynamo.core.records.dots import BIRTH_BYTES
 from zdynamo.core.store import OWN_KEYS
-from zdynamo.errors import RequestError, ZdynamoError
-from zdynamo.messages import DescribeNode, NodeDescription, Repair, RepairProgress
+from zdynamo.messages import Repair, RepairProgress
 from zdynamo.storage.rocksdb import RocksStore
 
 NODES = 3
 OPERATIONS = ("put", "get")
-TURN_SECONDS = 1.0
 KEPT_MIN = 0.7  # of the foreground's throughput
 ASK_MS = 5_000
 DOWN_SECONDS = 20.0
@@ -49,6 +47,7 @@ class Plan(Struct, kw_only=True):
     value_bytes: int = 100
     in_flight: int = 16
     seconds: float = 10.0  # of load before the disk is lost, and after all is back
+    turn_s: float = 1.0  # of puts, and then of gets
     flags: tuple[str, ...] = ()  # for the nodes
 
 
@@ -67,6 +66,10 @@ class Verdict(Struct, kw_only=True):
     records: dict[str, int] = field(default_factory=dict)  # in each store
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def holds(self) -> bool:
+        return not self.problems
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,17 +83,12 @@ def main() -> int:
     plan = Plan(
         keys=chosen.keys, value_bytes=chosen.value_bytes, in_flight=chosen.in_flight, seconds=chosen.seconds
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="zdynamo-refill-") as folder:
-        try:
-            verdict = run(plan, Path(folder))
-        except ZdynamoError as error:
-            note(f"no verdict: {error}")
-            return 1
-    if chosen.json:
-        show_json(to_builtins(verdict))
-    else:
-        show(verdict)
-    return 1 if verdict.problems else 0
+
+    def attempt() -> Verdict:
+        with folder_of("refill") as folder:
+            return run(plan, folder)
+
+    return conclude(attempt, show, as_json=chosen.json)
 
 
 def run(plan: Plan, folder: Path) -> Verdict:
@@ -130,7 +128,7 @@ def _until_settled(child: Child, verdict: Verdict) -> Iterator[None]:
     give_up = time.monotonic() + ALL_SECONDS
     while time.monotonic() < give_up:
         yield
-        if _unsettled(child) == 0:
+        if is_settled(child, after_doubt=True):
             return
     verdict.problems.append(f"{child.name} has not got back everything after {ALL_SECONDS:.0f} s")
 
@@ -143,20 +141,11 @@ def _measured(
     slowest: dict[str, float] = dict.fromkeys(OPERATIONS, 0.0)
     for _ in turns:
         for op in OPERATIONS:
-            measured = load.measure(op, plan.in_flight, seconds=TURN_SECONDS)
+            measured = load.measure(op, plan.in_flight, seconds=plan.turn_s)
             rates[op].append(measured.ops_s)
             slowest[op] = max(slowest[op], measured.p99_ms)
             verdict.problems += [f"{count:,} {op}s failed: {kind}" for kind, count in measured.errors.items()]
     return {op: statistics.mean(found or [0.0]) for op, found in rates.items()}, slowest
-
-
-def _unsettled(child: Child) -> int:
-    """Partitions that it has not got back yet; -1: it does not say."""
-    try:
-        answer = ask(child.address, lambda request: DescribeNode(request, ""), NodeDescription, ASK_MS)
-    except RequestError:
-        return -1
-    return answer.counters.get("partitions.unsettled", -1)
 
 
 def _is_like_the_others(child: Child) -> bool:

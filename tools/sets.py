@@ -11,20 +11,18 @@ reader merges. At the end each set is read from all its replicas. Exit 1 if an a
 
 import argparse
 import random
-import signal
 import sys
-import tempfile
 import threading
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from killable import READY_SECONDS, Killable
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, field
+from verdicts import conclude, folder_of
 
-from zdynamo.cli.output import note, show_json, show_table
+from zdynamo.cli.output import note, show_table
 from zdynamo.client import Client
-from zdynamo.errors import RequestError, ZdynamoError
+from zdynamo.errors import RequestError
 
 DEADLINE_MS = 5_000
 DOWN_WITHIN_SECONDS = 15.0
@@ -171,19 +169,12 @@ def main() -> int:
     seed = random.randrange(10**6) if given.seed is None else given.seed
     plan = Plan(given.clients, given.elements, given.sets, given.nodes, seed)
     note(f"again with: tools/sets.py --elements {plan.elements} --sets {plan.sets} --seed {seed}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zdynamo-sets-")))
-        try:
-            verdict = run(plan, folder)
-        except ZdynamoError as error:
-            note(f"no verdict: {error}")
-            return 1
-    if given.json:
-        show_json(to_builtins(verdict) | {"holds": verdict.holds})
-    else:
-        show(verdict)
-    return 0 if verdict.holds else 1
+
+    def attempt() -> Verdict:
+        with folder_of("sets") as folder:
+            return run(plan, folder)
+
+    return conclude(attempt, show, as_json=given.json)
 
 
 if __name__ == "__main__":

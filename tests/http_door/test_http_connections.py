@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import pytest
-from support.processes import wait_until
+from killable import wait_until
 from support.served import Place, served
 
 from zdynamo.fixtures.cluster import InProcessCluster

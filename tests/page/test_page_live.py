@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killable import kill, wait_until
 from playwright.sync_api import Browser, Page, expect
 from support.browsers import WITHIN_MS, chromium, opened
 from support.local import local
 from support.moments import description
 from support.moments import moment as moment_of
-from support.processes import Nodes, kill, wait_until
+from support.processes import Nodes
 from support.served import Place, served
 
 from zdynamo.cli.cluster import free_ports

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from chaos_links import Link, Places, Relay, Rule
-from support.processes import wait_until
+from killable import wait_until
 
 ENOUGH = 5.0
 SHORT = 0.3  # in which nothing comes

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from killable import wait_until
 from support.local import WITHIN_SECONDS, Local, local
-from support.processes import wait_until
 from support.screens import LEAVE_SCREEN, terminal
 
 from zdynamo.cli.cluster import ClusterFailed, check_ports, free_ports

@@ -9,8 +9,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from killable import wait_until
 from support.local import Local, local
-from support.processes import wait_until
 
 from zdynamo.cli.cluster import free_ports
 

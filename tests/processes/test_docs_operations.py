@@ -3,29 +3,19 @@
 import shutil
 from pathlib import Path
 
-from support.processes import Nodes, is_whole, kill, states_at, terminate, wait_until
+from killable import is_settled, kill, states_at, wait_until
+from support.processes import Nodes, is_whole, terminate
 
 from zdynamo import Client
-from zdynamo.cli.ask import ask
 from zdynamo.cli.cluster import Child
-from zdynamo.errors import RequestError
-from zdynamo.messages import DescribeNode, NodeDescription
 
 KEYS = 200
 WITHIN_SECONDS = 60.0
 
 
-def is_settled(child: Child) -> bool:
-    try:
-        told = ask(child.address, lambda request: DescribeNode(request, ""), NodeDescription, 500)
-    except RequestError:
-        return False
-    return not told.counters.get("partitions.unsettled", 0)
-
-
 def wait_ready(children: list[Child]) -> None:
     wait_until(lambda: all(is_whole(child, children) for child in children), WITHIN_SECONDS)
-    wait_until(lambda: all(is_settled(child) for child in children), WITHIN_SECONDS)
+    wait_until(lambda: all(map(is_settled, children)), WITHIN_SECONDS)
 
 
 def put(db: Client, name: str) -> None:

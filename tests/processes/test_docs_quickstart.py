@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from killable import wait_until
 from support.local import Local, local
-from support.processes import wait_until
 from support.programs import ENVIRONMENT
 
 from zdynamo.cli.cluster import free_ports

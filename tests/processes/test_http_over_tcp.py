@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from killable import kill, members_of, wait_until
 from support.local import WITHIN_SECONDS, local
-from support.processes import Nodes, kill, members_of, terminate, wait_until
+from support.processes import Nodes, terminate
 from support.programs import ENVIRONMENT
 
 from zdynamo.cli.cluster import Child, free_ports

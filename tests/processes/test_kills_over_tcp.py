@@ -10,7 +10,8 @@ from chaos_history import Loaded, Recorder
 from chaos_load import workers_of, working
 from chaos_run import keys_of
 from chaos_verdict import Verdict, judge
-from support.processes import Nodes, is_whole, kill, states_at, terminate, wait_until
+from killable import kill, states_at, wait_until
+from support.processes import Nodes, is_whole, terminate
 
 from zdynamo.cli.cluster import Child
 from zdynamo.client import Client

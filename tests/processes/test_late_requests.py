@@ -8,7 +8,7 @@ import pytest
 from chaos_clients import Placed
 from chaos_cluster import ChaosCluster
 from chaos_links import Link, Rule
-from support.processes import wait_until
+from killable import wait_until
 
 from zdynamo.cli.ask import ask
 from zdynamo.messages import Done, Put

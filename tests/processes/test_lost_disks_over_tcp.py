@@ -3,29 +3,13 @@
 import shutil
 
 import pytest
-from support.processes import Nodes, is_whole, kill, terminate, wait_until
+from killable import description_of, is_settled, kill, wait_until
+from support.processes import Nodes, is_whole, terminate
 
-from zdynamo.cli.ask import ask
 from zdynamo.cli.cluster import Child
 from zdynamo.client import Client
-from zdynamo.errors import RequestError
-from zdynamo.messages import DescribeNode, NodeDescription
 
 KEYS = 300
-
-
-def description(node: Child) -> NodeDescription | None:
-    """None if it does not answer."""
-    try:
-        return ask(node.address, lambda request: DescribeNode(request, ""), NodeDescription, 500)
-    except RequestError:
-        return None
-
-
-def is_settled(node: Child) -> bool:
-    """Whether it has compared what it was in doubt of."""
-    described = description(node)
-    return described is not None and described.counters.get("partitions.unsettled") == 0
 
 
 def fill(node: Child) -> None:
@@ -48,7 +32,7 @@ def test_a_node_with_a_lost_disk_gets_all_back_and_answers_for_absent_keys(nodes
     shutil.rmtree(trio[2].data / "store" if lost == "store" else trio[2].data)
 
     trio[2] = nodes.again(trio[2], f"--seed={trio[0].address}", "--min-members=3")
-    wait_until(lambda: is_settled(trio[2]))
+    wait_until(lambda: is_settled(trio[2], after_doubt=True))
     kill(trio[1])
     with Client(trio[2].address) as client:
         absent = client.get("nothing", r=2)
@@ -72,7 +56,7 @@ def test_an_old_copy_of_a_data_folder_gets_what_was_written_since(nodes: Nodes) 
     backup.rename(trio[2].data)
 
     trio[2] = nodes.again(trio[2])
-    wait_until(lambda: is_settled(trio[2]))
+    wait_until(lambda: is_settled(trio[2], after_doubt=True))
     kill(trio[0])
     kill(trio[1])
 
@@ -92,7 +76,7 @@ def test_a_copy_taken_while_the_node_ran_and_restored_without_a_start_in_between
     backup.rename(trio[2].data / "store")
 
     trio[2] = nodes.again(trio[2])
-    wait_until(lambda: is_settled(trio[2]))
+    wait_until(lambda: is_settled(trio[2], after_doubt=True))
     kill(trio[0])
     kill(trio[1])
 
@@ -108,7 +92,7 @@ def test_a_node_that_was_only_stopped_compares_nothing(nodes: Nodes, end: str) -
     trio[2] = nodes.again(trio[2])
     wait_until(lambda: all(is_whole(node, trio) for node in trio))
 
-    described = description(trio[2])
+    described = description_of(trio[2])
     assert described is not None
     assert "partitions.unsettled" not in described.counters
     assert has_all_alone(trio[2])

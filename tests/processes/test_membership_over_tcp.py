@@ -2,16 +2,8 @@
 
 from pathlib import Path
 
-from support.processes import (
-    Nodes,
-    has_layout,
-    is_whole,
-    kill,
-    members_of,
-    states_at,
-    terminate,
-    wait_until,
-)
+from killable import has_layout, kill, members_of, states_at, wait_until
+from support.processes import Nodes, is_whole, terminate
 
 from zdynamo.cli.ask import topology_of
 from zdynamo.cli.cluster import Child

@@ -1,15 +1,13 @@
-"""`zdynamo repair` on real nodes, and a disk that is refilled to equal trees."""
+"""`zdynamo repair` on real nodes."""
 
 import json
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import refill
+from killable import wait_until
 from support.local import Local, local
-from support.processes import wait_until
 
 from zdynamo.cli.cluster import free_ports
 
@@ -77,10 +75,3 @@ def test_who_is_down_is_named_and_exit_1() -> None:
     assert repaired["c"]["error"] == "down"
     assert (of_it.returncode, of_it.stdout) == (1, b"")
     assert of_it.stderr.startswith(b"zdynamo: c is down: start it")
-
-
-def test_a_lost_disk_is_refilled_to_equal_bytes_and_equal_trees(tmp_path: Path) -> None:
-    verdict = refill.run(refill.Plan(keys=500, seconds=0.1), tmp_path)
-
-    assert [problem for problem in verdict.problems if "differ" in problem] == []
-    assert set(verdict.records.values()) == {501}

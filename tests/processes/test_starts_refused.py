@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from support.processes import Nodes, ended, is_whole, kill, members_of, wait_until
+from killable import kill, members_of, wait_until
+from support.processes import Nodes, ended, is_whole
 
 from zdynamo import Client
 

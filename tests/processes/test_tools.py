@@ -15,9 +15,9 @@ from killable import Child, Killable
 from zdynamo.cli.load import Measured
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Killable]:
-    with Killable(nodes=3, folder=tmp_path, memory=True) as started:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killable]:
+    with Killable(nodes=3, folder=tmp_path_factory.mktemp("cluster"), memory=True) as started:
         started.start_and_open()
         yield started
 
@@ -45,7 +45,7 @@ def test_kills_are_noticed_in_time(tmp_path: Path) -> None:
 
 
 def test_a_pause_of_half_a_second_accuses_nobody(tmp_path: Path) -> None:
-    verdict = detection.run(detection.Plan(minutes=0.12, nodes=3, pauses=True, load=200), tmp_path)
+    verdict = detection.run(detection.Plan(minutes=0.084, nodes=3, pauses=True, pause_every_s=3.0, load=200), tmp_path)
 
     assert (verdict.pauses, verdict.accusations) == (1, [])
     assert verdict.answers > 0
@@ -71,17 +71,17 @@ def test_only_the_dead_may_be_called_down(tmp_path: Path) -> None:
 
 
 def test_what_was_missed_is_handed_over_under_load(tmp_path: Path) -> None:
-    drained = drain.run(3, 1_000, tmp_path)
+    drained = drain.run(3, 1_000, tmp_path, seconds=0.5)
 
     assert (drained.errors, drained.missing) == ({}, 0)
     assert drained.held_most >= 1_000
 
 
 def test_a_lost_disk_is_refilled_under_load_byte_by_byte(tmp_path: Path) -> None:
-    verdict = refill.run(refill.Plan(keys=1_000, seconds=2.0), tmp_path)
+    verdict = refill.run(refill.Plan(keys=1_000, seconds=0.6, turn_s=0.3), tmp_path)
 
     assert [problem for problem in verdict.problems if "throughput" not in problem] == []
-    assert len(set(verdict.records.values())) == 1 and min(verdict.records.values()) > 1_000
+    assert set(verdict.records.values()) == {1_001}
 
 
 def test_of_a_tool_a_request_of_the_foreground_that_failed_is_told() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from killable import has_layout, wait_until
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from support.processes import Nodes, ended, has_layout, is_whole, terminate, wait_until
+from support.processes import Nodes, ended, is_whole, terminate
 
 from zdynamo import Client
 from zdynamo.cli.cluster import Child

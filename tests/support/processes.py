@@ -1,20 +1,14 @@
 """Node processes over TCP on free ports, one by one and with whatever flags a test wants."""
 
 import signal
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from zdynamo.cli.ask import topology_of
-from zdynamo.cli.cluster import PORTS_PER_NODE, Child, free_ports
-from zdynamo.errors import RequestError
-from zdynamo.messages import MemberView
+from killable import kill, states_at, wait_until
 
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))  # tests run what the tools run
+from zdynamo.cli.cluster import PORTS_PER_NODE, Child, free_ports
 
 WITHIN_SECONDS = 20.0
-POLL_SECONDS = 0.02
 
 
 class Nodes:
@@ -52,14 +46,6 @@ class Nodes:
             kill(child)
 
 
-def kill(child: Child) -> None:
-    """kill -9, and wait until it is gone."""
-    assert child.process and child.process.stdin
-    child.process.kill()
-    child.process.wait()
-    child.process.stdin.close()
-
-
 def terminate(child: Child) -> tuple[int, float]:
     """SIGTERM; the exit code, and the seconds that it took."""
     assert child.process and child.process.stdin
@@ -76,35 +62,6 @@ def ended(child: Child) -> tuple[int, list[str]]:
     return child.process.wait(WITHIN_SECONDS), child.log.read_text().splitlines()
 
 
-def members_of(child: Child) -> tuple[MemberView, ...]:
-    """As this node lists them; none if it does not answer."""
-    try:
-        return topology_of(child.address, deadline_ms=500).members
-    except RequestError:
-        return ()
-
-
-def states_at(child: Child) -> dict[str, str]:
-    """Name to state."""
-    return {member.record.name: member.state for member in members_of(child)}
-
-
 def is_whole(child: Child, nodes: list[Child]) -> bool:
     """Whether it lists exactly these, all alive."""
     return states_at(child) == {node.name: "alive" for node in nodes}
-
-
-def has_layout(child: Child) -> bool:
-    try:
-        return bool(topology_of(child.address, deadline_ms=500).owners)
-    except RequestError:
-        return False
-
-
-def wait_until(holds: Callable[[], bool], within_seconds: float = WITHIN_SECONDS) -> float:
-    """Poll until it holds; the seconds that it took."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < within_seconds, "did not hold in time"
-        time.sleep(POLL_SECONDS)
-    return time.monotonic() - began
