@@ -23,7 +23,7 @@ from chaos_history import (
     read,
 )
 from chaos_load import workers_of, working
-from chaos_plan import KINDS, Load, Plan
+from chaos_plan import KINDS, Load, Plan, PlanError
 from chaos_run import Progress, Runner, cluster_of, keys_of
 from chaos_verdict import judge
 from msgspec.structs import replace
@@ -181,15 +181,27 @@ def test_each_plan_that_comes_with_the_tool_can_be_run_and_says_what_it_is_about
         ("nodes =", "is not valid TOML"),
     ],
 )
-def test_a_plan_that_is_wrong_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_plan_that_is_wrong_is_refused_with_a_line_that_says_what_is(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
     file = tmp_path / "plan.toml"
     file.write_text(text)
 
+    with pytest.raises(PlanError) as refused:
+        chaos_plan.check(chaos_plan.load(file))
+
+    assert complaint in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_command_refuses_a_wrong_plan_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text("nodse = 3")
+
     done = subprocess.run([sys.executable, CHAOS, "--plan", file], capture_output=True, text=True, check=False)
 
-    assert done.returncode == 2
-    assert complaint in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "nodse is not known" in done.stderr
 
 
 def test_each_kind_of_fault_strikes_once_and_breaks_nothing(tmp_path: Path) -> None:

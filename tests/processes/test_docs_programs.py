@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.processes import Nodes
+from support.processes import Trio
 
 from zdynamo import Client
 
@@ -23,8 +23,8 @@ def run(program: str, *arguments: str) -> str:
 
 
 @pytest.fixture
-def addresses(nodes: Nodes) -> list[str]:
-    return [child.address for child in nodes.trio()]
+def addresses(trio: Trio) -> list[str]:
+    return [child.address for child in trio.all]
 
 
 def test_the_minimal_client_puts_gets_and_deletes(addresses: list[str]) -> None:

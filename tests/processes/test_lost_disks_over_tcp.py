@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from killable import description_of, is_settled, kill, wait_until
-from support.processes import Nodes, is_whole, terminate
+from support.processes import Nodes, Trio, is_whole, terminate
 
 from zdynamo.cli.cluster import Child
 from zdynamo.client import Client
@@ -84,15 +84,14 @@ def test_a_copy_taken_while_the_node_ran_and_restored_without_a_start_in_between
 
 
 @pytest.mark.parametrize("end", ["kill -9", "SIGTERM"])
-def test_a_node_that_was_only_stopped_compares_nothing(nodes: Nodes, end: str) -> None:
-    trio = nodes.trio()
-    fill(trio[0])
-    kill(trio[2]) if end == "kill -9" else terminate(trio[2])
+def test_a_node_that_was_only_stopped_compares_nothing(trio: Trio, end: str) -> None:
+    fill(trio.first)
+    kill(trio.third) if end == "kill -9" else terminate(trio.third)
 
-    trio[2] = nodes.again(trio[2])
-    wait_until(lambda: all(is_whole(node, trio) for node in trio))
+    trio.third = trio.nodes.again(trio.third)
+    wait_until(lambda: all(is_whole(node, trio.all) for node in trio.all))
 
-    described = description_of(trio[2])
+    described = description_of(trio.third)
     assert described is not None
     assert "partitions.unsettled" not in described.counters
-    assert has_all_alone(trio[2])
+    assert has_all_alone(trio.third)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from killable import has_layout, kill, members_of, states_at, wait_until
-from support.processes import Nodes, is_whole, terminate
+from support.processes import Nodes, Trio, is_whole, terminate
 
 from zdynamo.cli.ask import topology_of
 from zdynamo.cli.cluster import Child
@@ -62,47 +62,45 @@ def test_a_killed_node_is_called_down_by_both_others(nodes: Nodes) -> None:
     assert all('"cause": "lost", "event": "member.suspected"' in node.log.read_text() for node in (first, second))
 
 
-def test_a_node_that_restarts_with_its_folder_is_the_same_member(nodes: Nodes) -> None:
-    trio = nodes.trio()
-    victim = trio[2]
-    before = {member.record.name: member.record for member in members_of(trio[0])}
-    kill(victim)
+# These restart the third node of one cluster, which has its own folder at first
 
-    trio[2] = nodes.again(victim)  # without a seed: it knows the others
 
-    wait_until(lambda: all(_epoch(node, "c") > before["c"].epoch and is_whole(node, trio) for node in trio))
-    after = {member.record.name: member.record for member in members_of(trio[0])}
+def test_a_node_that_restarts_with_its_folder_is_the_same_member(trio: Trio) -> None:
+    before = {member.record.name: member.record for member in members_of(trio.first)}
+    kill(trio.third)
+
+    trio.third = trio.nodes.again(trio.third)  # without a seed: it knows the others
+
+    wait_until(lambda: all(_epoch(node, "c") > before["c"].epoch and is_whole(node, trio.all) for node in trio.all))
+    after = {member.record.name: member.record for member in members_of(trio.first)}
     assert [after[name].id for name in "abc"] == [before[name].id for name in "abc"]
 
 
-def test_a_node_that_restarts_at_its_address_with_an_empty_folder_is_one_member(nodes: Nodes, tmp_path: Path) -> None:
-    trio = nodes.trio()
-    kill(trio[2])
+def test_a_node_that_restarts_at_another_port_is_one_member(trio: Trio) -> None:
+    before = {member.record.name: member.record.id for member in members_of(trio.first)}
+    terminate(trio.third)
 
-    trio[2] = nodes.start("c", 2, f"--seed={trio[0].address}", data=tmp_path / "empty")
+    trio.third = trio.nodes.start("c", 5)
 
-    wait_until(lambda: all(is_whole(node, trio) and len(members_of(node)) == 3 for node in trio))
-
-
-def test_a_node_that_restarts_at_its_address_with_a_memory_store_is_one_member(nodes: Nodes) -> None:
-    trio = nodes.trio()
-    kill(trio[2])
-
-    trio[2] = nodes.start("c", 2, f"--seed={trio[0].address}", memory=True)
-
-    wait_until(lambda: all(is_whole(node, trio) and len(members_of(node)) == 3 for node in trio))
+    moved = trio.third.address
+    wait_until(lambda: all(is_whole(node, trio.all) and _address(node, "c") == moved for node in trio.all))
+    assert {member.record.name: member.record.id for member in members_of(trio.second)} == before
 
 
-def test_a_node_that_restarts_at_another_port_is_one_member(nodes: Nodes) -> None:
-    trio = nodes.trio()
-    before = {member.record.name: member.record.id for member in members_of(trio[0])}
-    terminate(trio[2])
+def test_a_node_that_restarts_at_its_address_with_an_empty_folder_is_one_member(trio: Trio, tmp_path: Path) -> None:
+    kill(trio.third)
 
-    trio[2] = nodes.start("c", 5)
+    trio.third = trio.nodes.again(trio.third, f"--seed={trio.first.address}", data=tmp_path / "empty")
 
-    moved = trio[2].address
-    wait_until(lambda: all(is_whole(node, trio) and _address(node, "c") == moved for node in trio))
-    assert {member.record.name: member.record.id for member in members_of(trio[1])} == before
+    wait_until(lambda: all(is_whole(node, trio.all) and len(members_of(node)) == 3 for node in trio.all))
+
+
+def test_a_node_that_restarts_at_its_address_with_a_memory_store_is_one_member(trio: Trio) -> None:
+    kill(trio.third)
+
+    trio.third = trio.nodes.again(trio.third, f"--seed={trio.first.address}", memory=True)
+
+    wait_until(lambda: all(is_whole(node, trio.all) and len(members_of(node)) == 3 for node in trio.all))
 
 
 def test_a_node_of_another_cluster_is_refused_with_the_reason_in_both_logs(nodes: Nodes) -> None:

@@ -7,14 +7,21 @@ from killable import kill, members_of, wait_until
 from support.processes import Nodes, ended, is_whole
 
 from zdynamo import Client
+from zdynamo.cli.cluster import Child
+
+
+@pytest.fixture(scope="module")
+def running(lasting: Nodes) -> Child:
+    """A node of which all ports and the folder are in use."""
+    started = lasting.start("a", 0, "--found", "--http=process")
+    wait_until(lambda: bool(members_of(started)))
+    return started
 
 
 @pytest.mark.parametrize(("option", "offset"), [("port", 0), ("peer_port", 1), ("gossip_port", 2), ("http_port", 3)])
-def test_a_port_in_use_is_named(nodes: Nodes, option: str, offset: int) -> None:
-    running = nodes.start("a", 0, "--found", "--http=process", memory=True)
-    wait_until(lambda: bool(members_of(running)))
-
+def test_a_port_in_use_is_named(running: Child, nodes: Nodes, option: str, offset: int) -> None:
     flag = f"--{option.replace('_', '-')}={running.port + offset}"
+
     code, said = ended(nodes.start("b", 1, flag, "--http=process", memory=True))
 
     assert code == 1
@@ -25,10 +32,7 @@ def test_a_port_in_use_is_named(nodes: Nodes, option: str, offset: int) -> None:
     assert running.ended is None
 
 
-def test_a_data_folder_in_use_is_named(nodes: Nodes) -> None:
-    running = nodes.start("a", 0, "--found")
-    wait_until(lambda: bool(members_of(running)))
-
+def test_a_data_folder_in_use_is_named(running: Child, nodes: Nodes) -> None:
     code, said = ended(nodes.start("b", 1, data=running.data))
 
     assert code == 1

@@ -37,13 +37,28 @@ class Nodes:
         wait_until(lambda: all(is_whole(child, [first, *rest]) for child in [first, *rest]))
         return [first, *rest]
 
-    def again(self, child: Child, *flags: str) -> Child:
-        """The same name, folder and address."""
-        return self.start(child.name, (child.port - self._first_port) // PORTS_PER_NODE, *flags)
+    def again(self, child: Child, *flags: str, data: Path | None = None, memory: bool = False) -> Child:
+        """The same name and address, and the same folder unless it is another one or none."""
+        place = (child.port - self._first_port) // PORTS_PER_NODE
+        return self.start(child.name, place, *flags, data=data, memory=memory)
 
     def stop(self) -> None:
         for child in self._started:
             kill(child)
+
+
+class Trio:
+    """Three nodes, the third of which may be replaced."""
+
+    def __init__(self, nodes: Nodes, first: Child, second: Child, third: Child) -> None:
+        self.nodes = nodes
+        self.first = first
+        self.second = second
+        self.third = third
+
+    @property
+    def all(self) -> list[Child]:
+        return [self.first, self.second, self.third]
 
 
 def terminate(child: Child) -> tuple[int, float]:
