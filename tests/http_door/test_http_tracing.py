@@ -63,12 +63,15 @@ def test_a_trace_that_is_not_sampled_stays_so(recorder: Recorder) -> None:
         assert recorder.spans == []
 
 
-@pytest.mark.parametrize("header", ["", "garbage", "00-0-0-01", "00-" + "0" * 32 + "-b7ad6b7169203331-01", "ÿ" * 55])
-def test_a_header_that_is_none_begins_a_trace(recorder: Recorder, header: str) -> None:
+def test_a_header_that_is_none_begins_a_trace(recorder: Recorder) -> None:
+    none = ["", "garbage", "00-0-0-01", "00-" + "0" * 32 + "-b7ad6b7169203331-01", "ÿ" * 55]
     with traced(recorder) as http:
-        assert http.put(PATH, b"value", traceparent=header).status == 204
+        for header in none:
+            assert http.put(PATH, b"value", traceparent=header).status == 204
 
-        assert recorder.named(f"PUT {ROUTE}")[0].parent is None
+        tops = recorder.named(f"PUT {ROUTE}")
+        assert [top.parent for top in tops] == [None] * len(none)
+        assert len({top.context.trace_id for top in tops}) == len(none)
 
 
 def test_what_is_not_drawn_here_is_not_traced_further_on(recorder: Recorder) -> None:
@@ -99,11 +102,18 @@ def test_an_answer_that_is_an_error_is_told(recorder: Recorder) -> None:
     assert told(recorder.named("zdynamo.client.get")[0], "outcome") == "absent"
 
 
-@pytest.mark.parametrize(
-    "path", ["/ping", "/members", "/metrics", "/healthz", "/nothing", "/openapi.json", "/", "/v1/events?limit=1"]
-)
-def test_what_is_no_data_is_not_traced(recorder: Recorder, path: str) -> None:
+def test_what_is_no_data_is_not_traced(recorder: Recorder) -> None:
     with traced(recorder) as http:
-        http.get(path, traceparent=TRACEPARENT)
+        for path in (
+            "/ping",
+            "/members",
+            "/metrics",
+            "/healthz",
+            "/nothing",
+            "/openapi.json",
+            "/",
+            "/v1/events?limit=1",
+        ):
+            http.get(path, traceparent=TRACEPARENT)
 
-        assert recorder.spans == []
+            assert recorder.spans == [], path

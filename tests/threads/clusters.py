@@ -96,6 +96,14 @@ class RawClient:
                 answers.setdefault(answer.request, []).append(answer)
         return answers
 
+    def rest(self) -> dict[bytes, list[ClientAnswer]]:
+        """By request id, all answers until no more come."""
+        answers: dict[bytes, list[ClientAnswer]] = {}
+        while several := self.receive(0.1):
+            for answer in several:
+                answers.setdefault(answer.request, []).append(answer)
+        return answers
+
     def ask(self, request: Any) -> ClientAnswer:
         self.send(request)
         answers = self.answers_to([request]).get(request.request)

@@ -1,5 +1,7 @@
 """Clusters of real threads and real pipes in one process: they find each other and serve data."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from threads.clusters import (
@@ -226,6 +228,12 @@ def test_over_its_limit_of_bytes_a_node_says_overloaded() -> None:
         assert isinstance(client.ask(put(b"afterwards", bytes(4_000))), Done)
 
 
+@pytest.fixture(scope="module")
+def small_values() -> Iterator[Cluster]:
+    with running("abc", limits={"value_bytes_max": 1000}) as cluster:
+        yield cluster
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -243,14 +251,15 @@ def test_over_its_limit_of_bytes_a_node_says_overloaded() -> None:
         delete(b"k", r=-1),
     ],
 )
-def test_what_cannot_be_served_is_refused_by_every_node_and_nothing_is_stored(request_: object) -> None:
-    with running("abc", limits={"value_bytes_max": 1000}) as cluster:
-        for name in "abc":
-            with cluster.client(name) as client:
-                refused = client.ask(request_)
-                assert isinstance(refused, Refused)
-                assert not refused.retry
-                assert isinstance(client.ask(get(b"k")), Absent)
+def test_what_cannot_be_served_is_refused_by_every_node_and_nothing_is_stored(
+    small_values: Cluster, request_: object
+) -> None:
+    for name in "abc":
+        with small_values.client(name) as client:
+            refused = client.ask(request_)
+            assert isinstance(refused, Refused)
+            assert not refused.retry
+            assert isinstance(client.ask(get(b"k")), Absent)
 
 
 def test_a_client_of_another_cluster_is_refused() -> None:

@@ -134,13 +134,13 @@ def test_requests_without_a_trace_are_sampled_at_their_coordinator(recorder: Rec
         assert len(recorder.spans) == before
 
 
-@pytest.mark.parametrize("malformed", [b"\0", bytes(25), b"\1" * 24, b"\1" * 26, b"\1" * 4_000])
-def test_a_malformed_trace_is_none(recorder: Recorder, malformed: bytes) -> None:
+def test_a_malformed_trace_is_none(recorder: Recorder) -> None:
     with cluster_of(recorder) as cluster, cluster.client("a") as client:
-        assert isinstance(client.ask(put(b"key", trace=malformed)), Done)
-        assert isinstance(client.ask(get(b"key", trace=malformed)), Found)
+        for malformed in (b"\0", bytes(25), b"\1" * 24, b"\1" * 26, b"\1" * 4_000):
+            assert isinstance(client.ask(put(b"key", trace=malformed)), Done)
+            assert isinstance(client.ask(get(b"key", trace=malformed)), Found)
 
-        assert recorder.spans == []
+            assert recorder.spans == [], malformed
 
 
 def test_what_is_never_answered_ends_at_its_deadline(recorder: Recorder) -> None:
