@@ -1,4 +1,4 @@
-"""Every link in the docs leads somewhere, and every page is in the site."""
+"""Every link in the docs leads somewhere, every page is in the site, and every tool is told of."""
 
 import re
 import runpy
@@ -50,6 +50,14 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path, site: d
             broken.append(link)
 
     assert broken == []
+
+
+def test_every_tool_stands_in_the_table_of_tools() -> None:
+    named = re.findall(r"`(tools/[\w*]+\.\w+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    there = {path.relative_to(ROOT) for path in (ROOT / "tools").iterdir() if path.is_file()}
+
+    assert [path for path in there if not any(path.match(name) for name in named)] == []
+    assert [name for name in named if not any(path.match(name) for path in there)] == []
 
 
 def test_headings_of_a_page_have_anchors_of_their_own(site: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,12 +62,14 @@ class Local:
 def local(*arguments: str, nodes: int = 3, http: bool = False) -> Iterator[Local]:
     command = [sys.executable, "-m", "zdynamo", "local", "--json", f"--nodes={nodes}", *arguments]
     environment = ENVIRONMENT if http else ENVIRONMENT | {"ZDYNAMO_NODE_HTTP": "off"}
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with process:
-        try:
-            yield Local(process)
-        finally:
-            process.terminate()
-            process.communicate(timeout=WITHIN_SECONDS)
+    with tempfile.TemporaryDirectory() as folder:  # for logs, which a cluster that ends badly leaves behind
+        process = subprocess.Popen(
+            command, env=environment | {"TMPDIR": folder},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with process:
+            try:
+                yield Local(process)
+            finally:
+                process.terminate()
+                process.communicate(timeout=WITHIN_SECONDS)
