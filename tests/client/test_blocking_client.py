@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import zmq
+from killable import wait_until
 from scripted_node import ScriptedCluster, ScriptedNode
 
 from zdynamo import Client, errors
@@ -36,14 +37,6 @@ def cluster():
 def silent_on_data(cluster):
     """Answers questions about the cluster, and nothing else."""
     return lambda request: cluster.answer(request) if isinstance(request, DescribeCluster) else None
-
-
-def wait_until(condition, within_s=5.0):
-    give_up_at = time.monotonic() + within_s
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < give_up_at, "waited in vain"
-        pause.wait(0.005)
 
 
 def client_threads():
