@@ -223,8 +223,13 @@ def test_loopback_needs_no_permission(host: str) -> None:
             "1",
             "ZDYNAMO_BUCKETS_CARTS_R: buckets are set in the file alone, in a table [buckets.NAME] each",
         ),
-        ("ZDYNAMO_NODE_PORT", "x", "ZDYNAMO_NODE_PORT is 'x': expected `int`, got `str`, write it as port = 7400"),
-        ("ZDYNAMO_NODE_PORT", "-1", "ZDYNAMO_NODE_PORT is '-1': expected `int` >= 0, write it as port = 7400"),
+        ("ZDYNAMO_NODE_PORT", "x", "ZDYNAMO_NODE_PORT is 'x': expected `int`, got `str`, write it as 7400"),
+        ("ZDYNAMO_NODE_PORT", "-1", "ZDYNAMO_NODE_PORT is '-1': expected `int` >= 0, write it as 7400"),
+        (
+            "ZDYNAMO_CLUSTER_SEEDS",
+            "bad",
+            "ZDYNAMO_CLUSTER_SEEDS has 'bad': write it as HOST:PORT, such as 127.0.0.1:7400",
+        ),
         (
             "ZDYNAMO_LOG_LEVEL",
             "loud",
@@ -253,9 +258,16 @@ def test_a_wrong_flag_is_not_blamed_on_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, "[node]\nport = 7500\n")
 
     with pytest.raises(ConfigError) as caught:
-        load(path, {}, {"node.port": 70_000})
+        load(path, {}, {"node.port": 70_000}, {"node.port": "--port"})
 
-    assert str(caught.value) == "node.port: expected `int` <= 65535, write it as port = 7400"
+    assert str(caught.value) == "--port is 70000: expected `int` <= 65535, write it as 7400"
+
+
+def test_what_a_flag_does_not_go_with_is_said_of_the_flag(tmp_path: Path) -> None:
+    path = written(tmp_path, "[node]\nname = 'a'\n")
+
+    with pytest.raises(ConfigError, match=r"^--host is 10\.0\.0\.1, beyond loopback"):
+        load(path, {}, {"node.host": "10.0.0.1"}, {"node.host": "--host"})
 
 
 def test_what_does_not_go_with_the_file_is_not_blamed_on_it(tmp_path: Path) -> None:

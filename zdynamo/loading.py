@@ -4,9 +4,10 @@ import ipaddress
 import json
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -32,24 +33,39 @@ NAME_SHOWN = 40  # characters of a bucket's name in an error
 T = TypeVar("T")
 
 
-def load(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
+class Given(NamedTuple):
+    """A value of the environment or the command line. `name`: what it is called there."""
+
+    name: str
+    section: str
+    key: str
+    value: Any
+
+
+def load(
+    path: Path | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Config:
     """Defaults, then the file, then `ZDYNAMO_SECTION_KEY`, then flags (`section.key` to value; None is left out).
 
-    Raises: ConfigError, one line that names the key and what to do.
+    `names`: of settings on the command line. Raises: ConfigError, one line that names the key and what to do.
     """
     settings, buckets = _from_file(path) if path else ({}, {})
     from_file = _converted(settings, Config)
     from_file.buckets = buckets
-    for section, key, value in _from_environment(environment):
+    sources: dict[str, str] = {}
+    for name, section, key, value in (*_from_environment(environment), *_from_flags(flags, names)):
         settings.setdefault(section, {})[key] = value
-    for dotted, value in flags.items():
-        if value is not None:
-            section, key = dotted.split(".")
-            settings.setdefault(section, {})[key] = value
+        sources[f"{section}.{key}"] = name
     config = _converted(settings, Config)
     config.buckets = buckets
     if problem := _problem(config):
-        raise ConfigError(f"{path}: {problem}" if path and problem == _problem(from_file) else problem)
+        if path and problem == _problem(from_file):
+            raise ConfigError(f"{path}: {problem}")
+        key, space, rest = problem.partition(" ")
+        raise ConfigError(sources.get(key, key) + space + rest)
     return config
 
 
@@ -165,8 +181,15 @@ def rules_of(name: str, table: object, source: str = "") -> BucketSettings:
     return _converted(table, BucketSettings, table=_table(name), source=source)
 
 
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
-    found = []
+def _from_flags(flags: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Given]:
+    for dotted, value in flags.items():
+        if value is not None:
+            section, _, key = dotted.partition(".")
+            name = names.get(dotted, dotted)
+            yield Given(name, section, key, _given(name, section, key, value, strict=True))
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[Given]:
     for name, text in sorted(environment.items()):
         if not name.startswith(ENVIRONMENT_PREFIX) or name in CLIENT_ENVIRONMENT:
             continue
@@ -179,11 +202,15 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, An
                 f"{name} names no setting: the form is {ENVIRONMENT_PREFIX}SECTION_KEY, see docs/options.md"
             )
         value: Any = text.split(",") if typing.get_args(kind)[0] == list[str] else text
-        try:
-            found.append((section, key, msgspec.convert(value, kind, strict=False)))
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{name} is {text!r}: {_lowered(error)}, {_example(section, key)}") from None
-    return found
+        yield Given(name, section, key, _given(name, section, key, value, strict=False))
+
+
+def _given(name: str, section: str, key: str, value: Any, *, strict: bool) -> Any:
+    """As the setting has it. Raises: ConfigError."""
+    try:
+        return msgspec.convert(value, kinds(section)[key], strict=strict)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name} is {value!r}: {_lowered(error)}, {_example(section, key, toml=False)}") from None
 
 
 def _converted(settings: Mapping[str, Any], kind: type[T], *, table: str = "", source: str = "") -> T:
@@ -209,16 +236,17 @@ def _teach(problem: str, table: str) -> str:
     return f"{named}.{key}: {_lowered(what)}, {_example(section, key)}"
 
 
-def _example(section: str, key: str) -> str:
-    """What to write instead."""
+def _example(section: str, key: str, *, toml: bool = True) -> str:
+    """What to write instead, in the file or elsewhere."""
     kind, about = typing.get_args(kinds(section)[key])
     if typing.get_origin(kind) is Literal:
         return f"use one of {', '.join(typing.get_args(kind))}"
-    if typing.get_origin(kind) is list:
-        return f'write it as {key} = ["127.0.0.1:{CLIENT_PORT}"]'
     defaults = BucketSettings() if section == BUCKETS else getattr(Config(), section)
-    written = json.dumps(about.examples[0] if about.examples else getattr(defaults, key))
-    return f"write it as {key} = {written}" + " (milliseconds)" * key.endswith("_ms")
+    example = about.examples[0] if about.examples else getattr(defaults, key)
+    if typing.get_origin(kind) is list:
+        example = [f"127.0.0.1:{CLIENT_PORT}"]
+    written = f"{key} = {json.dumps(example)}" if toml else json.dumps(example).strip('[]"')
+    return f"write it as {written}" + " (milliseconds)" * key.endswith("_ms")
 
 
 def _table(bucket: str) -> str:

@@ -5,9 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from support.programs import ENVIRONMENT, in_text, zdynamo
+
+from zdynamo.cli import start
+from zdynamo.config import kinds
 
 VERBS = (
     "start",
@@ -69,6 +73,13 @@ def test_every_verb_shows_an_example_and_json_in_its_help(verb: str) -> None:
     assert done.stderr == ""
 
 
+def test_the_examples_of_start_wait_for_three_members_before_it_is_decided_who_owns_the_data() -> None:
+    examples = [line for line in zdynamo("start", "--help").stdout.splitlines() if "Example:" in line]
+
+    assert len(examples) == 2
+    assert all("--min-members 3" in example for example in examples)
+
+
 def test_the_program_alone_shows_its_verbs_and_is_a_usage_error() -> None:
     done = run()
 
@@ -121,6 +132,9 @@ def test_explain_explains_its_columns(column: str) -> None:
         ["keys", "--limit", "0"],
         ["check-merge"],
         ["start", "--port", "x"],
+        ["start", "--port", "-1"],
+        ["start", "--port", "70000"],
+        ["start", "--min-members", "0"],
         ["start", "--memory", "--data", "d"],
         ["local", "--nodes", "0"],
         ["local", "--memory", "--data", "d"],
@@ -142,22 +156,43 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str]) -> None:
     ("arguments", "environment", "names"),
     [
         (["start", "--config", "missing.toml"], {}, "missing.toml"),
-        (["start", "--port", "70000"], {}, "node.port"),
-        (["start", "--host", "10.0.0.1"], {}, "node.insecure"),
-        (["start", "--durability", "perhaps"], {}, "storage.durability"),
-        (["start", "--seed", "nowhere"], {}, "cluster.seeds"),
+        (["start", "--host", "10.0.0.1"], {}, "--host is 10.0.0.1"),
+        (["start", "--host", "0.0.0.0"], {}, "--host is 0.0.0.0"),
+        (["start", "--durability", "perhaps"], {}, "--durability is 'perhaps'"),
+        (["start", "--seed", "nowhere"], {}, "--seed has 'nowhere'"),
         (["start"], {"ZDYNAMO_NODE_PORT": "x"}, "ZDYNAMO_NODE_PORT"),
         (["start"], {"ZDYNAMO_NONSENSE": "x"}, "ZDYNAMO_NONSENSE"),
+        (["start"], {"ZDYNAMO_CLUSTER_SEEDS": "nowhere"}, "ZDYNAMO_CLUSTER_SEEDS has 'nowhere'"),
+        (["local", "--config", "missing.toml"], {}, "missing.toml"),
+        (["local"], {"ZDYNAMO_NODE_PORT": "x"}, "ZDYNAMO_NODE_PORT"),
+        (["gateway", "--seed", "nowhere"], {}, "--seed has 'nowhere'"),
+        (["gateway", "--seed", NOBODY, "--log-level", "loud"], {}, "--log-level is 'loud'"),
     ],
     ids=str,
 )
-def test_a_wrong_setting_is_one_line_that_names_it_and_exit_1(
+def test_a_wrong_setting_is_one_line_that_names_it_as_it_was_given_and_exit_2(
     arguments: list[str], environment: dict[str, str], names: str
 ) -> None:
     done = run(*arguments, **environment)
 
-    assert_one_line(done, 1)
+    assert_one_line(done, 2)
     assert names in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "section", "key"),
+    [
+        (start.Port, "node", "port"),
+        (start.PeerPort, "node", "peer_port"),
+        (start.GossipPort, "node", "gossip_port"),
+        (start.HttpPort, "node", "http_port"),
+        (start.MinMembers, "cluster", "min_members"),
+    ],
+)
+def test_the_range_of_a_flag_is_that_of_its_setting(option: Any, section: str, key: str) -> None:
+    flag, setting = get_args(option)[1], get_args(kinds(section)[key])[1]
+
+    assert (flag.min, flag.max) == (setting.ge, setting.le)
 
 
 @pytest.mark.parametrize(

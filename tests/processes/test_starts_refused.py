@@ -1,4 +1,4 @@
-"""A node that cannot start says so in one line that names the key or path, and ends with 1."""
+"""A node that cannot start says so in one line that names the key or path, and ends with 1; a wrong setting is 2."""
 
 from pathlib import Path
 
@@ -83,9 +83,9 @@ def test_a_damaged_identity_is_named_and_left_as_it_is(nodes: Nodes, tmp_path: P
 def test_an_address_beyond_loopback_needs_insecure(nodes: Nodes) -> None:
     code, said = ended(nodes.start("a", 0, "--found", "--bind=0.0.0.0", memory=True))
 
-    assert code == 1
+    assert code == 2
     assert len(said) == 1
-    assert said[0].startswith("zdynamo: node.bind is 0.0.0.0, beyond loopback")
+    assert said[0].startswith("zdynamo: --bind is 0.0.0.0, beyond loopback")
 
 
 def test_records_without_their_identity_are_not_taken_into_another_cluster(nodes: Nodes) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zdynamo.cli.options import JsonOption, parse_json
-from zdynamo.cli.output import FAILED, note, show_json, show_table
+from zdynamo.cli.output import FAILED, as_usage, note, show_json, show_table
 from zdynamo.errors import MergeFunctionError
 from zdynamo.plain import plain
 
@@ -42,14 +42,15 @@ def check_merge(
 
     Siblings come in any order, and more than once. So a merge function has to be commutative, associative and
     idempotent, and has to leave its arguments alone. It is tried on values like those given, or as its annotations
-    say, or of every kind that it takes. Exit code 1: an example was found that breaks a law.
+    say, or of every kind that it takes. Exit code 1: an example was found that breaks a law;
+    2: it could not be tried.
 
     Example: zdynamo check-merge zdynamo.merges:union
 
     Example: zdynamo check-merge shop.carts:merge --like '{"milk": 1}'
     """
     samples = [parse_json(text, "--like") for text in like or ()] + (_samples_in(values) if values else [])
-    with tempfile.TemporaryDirectory(prefix="zdynamo-check-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="zdynamo-check-") as scratch, as_usage(MergeFunctionError):
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch  # it would leave a folder here
         try:
             from zdynamo.cli.merge_laws import check
@@ -115,6 +116,8 @@ def _document(function: str, report: "Report", marked: bool) -> dict[str, Any]:
 def _samples_in(path: Path) -> list[Any]:
     try:
         text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be read ({error.strerror})", param_hint="--values") from None
     except UnicodeDecodeError:
         raise typer.BadParameter(
             f"{path} is no text: it has to hold a JSON list of values", param_hint="--values"

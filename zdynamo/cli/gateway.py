@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zdynamo.cli.output import as_usage
+from zdynamo.errors import ConfigError
+
 if TYPE_CHECKING:
     from zdynamo.threads.beside import Beside
 
@@ -51,16 +54,18 @@ def gateway(
     from zdynamo.threads.log import Log, configure
     from zdynamo.tracing.setup import check_installed
 
-    for address in seed:
-        check_address("--seed", address)
+    with as_usage(ConfigError):
+        for address in seed:
+            check_address("--seed", address)
+        flags = {"log.level": log_level, "log.format": "json" if as_json else None}
+        settings = load(None, os.environ, flags, {"log.level": "--log-level"})
+        check_installed(settings.tracing)
     if not is_loopback(host) and not insecure:
         raise typer.BadParameter(
             f"{host} is beyond loopback, and whoever reaches it can read and write: add --insecure if the network is "
             "trusted",
             param_hint="--host",
         )
-    settings = load(None, os.environ, {"log.level": log_level, "log.format": "json" if as_json else None})
-    check_installed(settings.tracing)
     configure(settings.log)
     raise_file_limit()
     served_by, names = f"{host}:{port}", tuple(name or ())

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zdynamo.cli.options import JsonOption
-from zdynamo.cli.output import note, show_json
+from zdynamo.cli.output import as_usage, note, show_json
+from zdynamo.errors import ConfigError
 
 if TYPE_CHECKING:
     from zdynamo.cli.cluster import LocalCluster
@@ -48,8 +49,9 @@ def local(
     from zdynamo.cli.cluster import LocalCluster, check_ports
     from zdynamo.loading import load
 
+    with as_usage(ConfigError):
+        http = load(config, os.environ, {}).node.http == "process"
     check_ports(nodes, port)
-    http = load(config, os.environ, {}).node.http == "process"
     folder = Path(tempfile.mkdtemp(prefix="zdynamo-")) if memory else data or DEFAULT_DATA
     flags = (f"--config={config}",) if config else ()
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin without it

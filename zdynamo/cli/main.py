@@ -20,10 +20,10 @@ from zdynamo.cli import (
     top,
     views,
 )
-from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, one_line
+from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, WrongUsage, one_line
 
 app = typer.Typer(
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 quorum not met.",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings, 3 not found, 4 quorum not met.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -120,7 +120,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, QuorumNotMet):
         return one_line(error), QUORUM_NOT_MET
     if isinstance(error, ZdynamoError):
-        return one_line(error), FAILED
+        return one_line(error), USAGE if isinstance(error, WrongUsage) else FAILED
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or one_line(error)}", FAILED

@@ -2,9 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from zdynamo.cli.tables import lines_of, table_of
+from zdynamo.errors import ZdynamoError
 from zdynamo.plain import text
 
 DONE = 0
@@ -13,6 +15,19 @@ USAGE = 2
 NOT_FOUND = 3
 QUORUM_NOT_MET = 4
 INTERRUPTED = 130
+
+
+class WrongUsage(ZdynamoError):
+    """The command line, or a setting given with it, is wrong in itself; exit code 2."""
+
+
+@contextmanager
+def as_usage(kind: type[ZdynamoError]) -> Iterator[None]:
+    """Errors of that kind are those of the command line. Raises: WrongUsage."""
+    try:
+        yield
+    except kind as error:
+        raise WrongUsage(str(error)) from None
 
 
 def one_line(text: object) -> str:

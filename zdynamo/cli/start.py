@@ -5,10 +5,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
+
+from zdynamo.cli.output import as_usage
+from zdynamo.errors import ConfigError
 
 if TYPE_CHECKING:
     from zdynamo.config import Config
@@ -32,21 +35,22 @@ SETTINGS = {  # flags that are a setting as they stand
     "log_level": "log.level",
 }
 
+OTHERS = {"node.insecure": "--insecure", "cluster.seeds": "--seed", "cluster.found": "--found"}
+FLAGS = {setting: f"--{flag.replace('_', '-')}" for flag, setting in SETTINGS.items()} | OTHERS
+PORT_MAX = 65535
+
 Text = str | None
 Number = int | None
-Port = Annotated[
-    Number, Option("--port", metavar="N", help="The client port: HOST:PORT is the public address. Default: 7400.")
-]
-PeerPort = Annotated[
-    Number, Option("--peer-port", metavar="N", help="For requests between nodes. Default: the client port + 1.")
-]
-GossipPort = Annotated[
-    Number, Option("--gossip-port", metavar="N", help="For gossip between nodes. Default: the client port + 2.")
-]
-HttpPort = Annotated[
-    Number,
-    Option("--http-port", metavar="N", help="For HTTP. Default: the client port + 3."),
-]
+
+
+def _port(flag: str, about: str) -> Any:
+    return Option(flag, metavar="N", min=0, max=PORT_MAX, help=about)
+
+
+Port = Annotated[Number, _port("--port", "The client port: HOST:PORT is the public address. Default: 7400.")]
+PeerPort = Annotated[Number, _port("--peer-port", "For requests between nodes. Default: the client port + 1.")]
+GossipPort = Annotated[Number, _port("--gossip-port", "For gossip between nodes. Default: the client port + 2.")]
+HttpPort = Annotated[Number, _port("--http-port", "For HTTP. Default: the client port + 3.")]
 Http = Annotated[
     Text, Option("--http", metavar="process|off", help="Serve HTTP, in a process beside the node. Default: process.")
 ]
@@ -68,7 +72,14 @@ Durability = Annotated[
 ]
 Zone = Annotated[Text, Option("--zone", metavar="TEXT", help="The failure domain: rack, room, region.")]
 MinMembers = Annotated[
-    Number, Option("--min-members", metavar="N", help="A new cluster takes data once so many have joined. Default: 1.")
+    Number,
+    Option(
+        "--min-members",
+        metavar="N",
+        min=1,
+        max=1000,
+        help="A new cluster takes data once so many have joined. Default: 1.",
+    ),
 ]
 LogLevel = Annotated[
     Text, Option("--log-level", metavar="debug|info|warning|error", help="The lowest level logged. Default: info.")
@@ -100,15 +111,17 @@ def start(
 ) -> None:
     """Run one node in the foreground, until Ctrl-C or SIGTERM.
 
-    Without --seed it founds a cluster, unless its data folder says which one it belongs to.
+    Without --seed it founds a cluster, unless its data folder says which one it belongs to. Who owns the data is
+    decided once, with the first put, so --min-members says how many have to join before.
 
-    Example: zdynamo start --data data/a
+    Example: zdynamo start --data data/a --min-members 3
 
-    Example: zdynamo start --port 7410 --data data/b --seed 127.0.0.1:7400
+    Example: zdynamo start --port 7410 --data data/b --min-members 3 --seed 127.0.0.1:7400
     """
     if memory and data is not None:
         raise typer.BadParameter("--memory keeps nothing in a folder: leave out one of the two", param_hint="--data")
     from zdynamo.loading import load
+    from zdynamo.tracing.setup import check_installed
 
     flags = {setting: context.params[flag] for flag, setting in SETTINGS.items()} | {
         "node.insecure": insecure or None,
@@ -117,7 +130,9 @@ def start(
         "storage.engine": "memory" if memory else None,
         "log.format": "json" if as_json else None,
     }
-    loaded = load(config, os.environ, flags)
+    with as_usage(ConfigError):
+        loaded = load(config, os.environ, flags, FLAGS)
+        check_installed(loaded.tracing)
     if stop_with_stdin:
         threading.Thread(target=_stop_at_end_of_stdin, name="stdin", daemon=True).start()
     from zdynamo.threads.foreground import run_node
