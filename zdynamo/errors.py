@@ -79,7 +79,11 @@ class Overloaded(RequestError):
 
 
 class Refused(RequestError):
-    """The request cannot be served as it is; nothing was done."""
+    """The request cannot be served as it is; nothing was done. `retry`: it may be served later as it is."""
+
+    def __init__(self, reason: str, *, retry: bool = False) -> None:
+        super().__init__(reason)
+        self.retry = retry
 
 
 class Unreachable(RequestError):

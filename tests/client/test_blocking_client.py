@@ -94,7 +94,7 @@ def test_siblings_are_shown_and_asking_for_the_one_value_says_so(cluster):
         (lambda id: Overloaded(id, 10_000), errors.Overloaded, "try again in 10000 ms"),
         (lambda id: Refused(id, "w is 9"), errors.Refused, "w is 9"),
         (lambda id: Found(id, b"", ()), errors.Malformed, "answered with Found"),
-        (lambda id: None, errors.DeadlineExceeded, "no final answer within 300 ms in 1 attempts"),
+        (lambda id: None, errors.DeadlineExceeded, "no final answer within 300 ms in 1 attempt$"),
         (lambda id: b"\xc1 garbage", errors.DeadlineExceeded, "no final answer"),
     ],
 )
@@ -104,6 +104,19 @@ def test_each_end_of_a_call_is_an_error_of_its_own(cluster, answer, error, text)
 
         with pytest.raises(error, match=text):
             client.put("k", b"v")
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_a_refusal_says_whether_it_may_pass(cluster, retry):
+    with ScriptedNode(cluster) as node, Client(node.address, deadline_ms=100) as client:
+        node.script = lambda request: (
+            Refused(request.request, "no", retry=retry) if isinstance(request, Put) else cluster.answer(request)
+        )
+
+        with pytest.raises(errors.Refused, match="no") as refused:
+            client.put("k", b"v")
+
+        assert refused.value.retry is retry
 
 
 def test_the_deadline_is_kept_when_nobody_answers(cluster):

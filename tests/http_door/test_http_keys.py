@@ -200,9 +200,32 @@ def test_quorums_and_deadlines_are_taken_from_the_query(http: Http) -> None:
     assert http.ask("DELETE", f"{KEYS}/q?r=1&w=3").status == 204
 
 
+def test_no_quorum_is_the_default_as_what_refuses_too_many_says(http: Http) -> None:
+    refused = http.get(f"{KEYS}/q?r=9")
+
+    assert refused.error["message"] == "r is 9: use 1 to 3, the number of copies, or 0 for the default"
+    assert http.put(f"{KEYS}/q?w=0&pw=0", b"1").status == 204
+    assert http.get(f"{KEYS}/q?r=0&pr=0").status == 200
+    assert http.ask("DELETE", f"{KEYS}/q?r=0&w=0").status == 204
+
+
 @pytest.mark.parametrize(
     "query",
-    ["r=4", "r=0", "r=x", "r=-1", "r=1&r=2", "r", "r=", "w=1", "x=1", "r=%zz", "timeout_ms=0", "timeout_ms=60001", "&"],
+    [
+        "r=4",
+        "r=17",
+        "r=x",
+        "r=-1",
+        "r=1&r=2",
+        "r",
+        "r=",
+        "w=1",
+        "x=1",
+        "r=%zz",
+        "timeout_ms=0",
+        "timeout_ms=60001",
+        "&",
+    ],
 )
 def test_a_query_that_is_wrong_is_400(http: Http, query: str) -> None:
     assert http.get(f"{KEYS}/any?{query}").status == 400

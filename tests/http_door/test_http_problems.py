@@ -20,6 +20,7 @@ from zdynamo.http.problems import Problem, problem_of
         (errors.ConditionFailed(b"\x01"), 412, "condition_failed", {"context": "AQ"}),
         (errors.Overloaded(1500), 429, "overloaded", {"retry_after_ms": 1500}),
         (errors.Refused("no"), 400, "refused", {}),
+        (errors.Refused("not yet", retry=True), 503, "refused_for_now", {"retry_after_ms": 1000}),
         (errors.Unreachable("nobody"), 503, "unreachable", {}),
         (errors.Malformed("bytes"), 500, "stored_malformed", {}),
         (errors.MergeFunctionError("bad"), 500, "merge_function", {}),
@@ -36,6 +37,11 @@ def test_each_error_has_its_status(error: errors.ZdynamoError, status: int, code
 @pytest.mark.parametrize(("retry_after_ms", "seconds"), [(0, "1"), (1, "1"), (1000, "1"), (1001, "2")])
 def test_who_is_overloaded_says_in_whole_seconds_when_to_come_again(retry_after_ms: int, seconds: str) -> None:
     assert problem_of(errors.Overloaded(retry_after_ms)).headers == {"retry-after": seconds}
+
+
+def test_what_passes_by_itself_says_when_to_come_again_and_what_does_not_says_nothing() -> None:
+    assert problem_of(errors.Refused("the cluster is forming", retry=True)).headers == {"retry-after": "1"}
+    assert problem_of(errors.Refused("the key is too long")).headers == {}
 
 
 def test_a_message_is_one_line_whatever_it_is_made_of() -> None:
@@ -77,7 +83,9 @@ def test_a_fault_of_our_own_is_500_and_the_next_request_is_served(
 def test_every_code_of_an_error_is_documented() -> None:
     root = Path(__file__).parents[2]
     code = "".join(path.read_text() for path in (root / "zdynamo" / "http").glob("*.py"))
-    raised = set(re.findall(r"Problem\(\s*\d+,\s*\"(\w+)\"", code)) | set(re.findall(r"_judged\(.*\"(\w+)\"\)", code))
+    raised = set(re.findall(r"(?:Problem|_later)\(\s*\d+,\s*\"(\w+)\"", code)) | set(
+        re.findall(r"_judged\(.*\"(\w+)\"\)", code)
+    )
     documented = set(re.findall(r"`(\w+)`", (root / "docs" / "http.md").read_text().partition("## Errors")[2]))
 
     assert len(raised) > 20

@@ -45,15 +45,16 @@ def fail(outcome: Outcome) -> NoReturn:
             raise errors.OutcomeUnknown(needed, got)
         case messages.Overloaded(retry_after_ms=retry_after_ms):
             raise errors.Overloaded(retry_after_ms)
-        case messages.Refused(reason=reason):
-            raise errors.Refused(reason)
+        case messages.Refused(reason=reason, retry=retry):
+            raise errors.Refused(reason, retry=retry)
         case DeadlinePassed(deadline_ms=deadline_ms, attempts=0):
             raise errors.DeadlineExceeded(
                 f"nothing was sent within {deadline_ms} ms: the client was still connecting, give it more time"
             )
         case DeadlinePassed(deadline_ms=deadline_ms, attempts=attempts, last=last):
             said = f"; the last answer was: {last}" if last else ""
-            raise errors.DeadlineExceeded(f"no final answer within {deadline_ms} ms in {attempts} attempts{said}")
+            tries = f"{attempts} attempt{'s' * (attempts != 1)}"
+            raise errors.DeadlineExceeded(f"no final answer within {deadline_ms} ms in {tries}{said}")
         case NoNodeReached(addresses=addresses):
             places = ", ".join(address.removeprefix("tcp://") for address in addresses)
             raise errors.Unreachable(f"no node could be reached at {places}: is one running there?")

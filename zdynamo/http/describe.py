@@ -65,10 +65,10 @@ class Operation(NamedTuple):
     body: Body | None = None
 
 
-R = Query("r", "Replicas that a read waits for, instead of the bucket's R.", least=1, most=COPIES_MAX)
-W = Query("w", "Replicas that a write waits for, instead of the bucket's W.", least=1, most=COPIES_MAX)
-PR = Query("pr", "How many of the answers have to come from owners of the key.", least=1, most=COPIES_MAX)
-PW = Query("pw", "How many of the answers have to come from owners of the key.", least=1, most=COPIES_MAX)
+R = Query("r", "Replicas that a read waits for; 0: as the bucket says.", most=COPIES_MAX)
+W = Query("w", "Replicas that a write waits for; 0: as the bucket says.", most=COPIES_MAX)
+PR = Query("pr", "How many of the answers have to come from owners of the key; 0: as the bucket says.", most=COPIES_MAX)
+PW = Query("pw", "How many of the answers have to come from owners of the key; 0: as the bucket says.", most=COPIES_MAX)
 TTL = Query("ttl_ms", "Milliseconds until the value expires; 0: never. Default: as the bucket says.", most=TTL_MS_MAX)
 TIMEOUT = Query("timeout_ms", "Milliseconds until the request is given up.", least=1, most=TIMEOUT_MS_MAX)
 

@@ -41,7 +41,7 @@ EVERYWHERE = {
     415: "The content type is not taken.",
     429: "Overloaded; nothing was done. `Retry-After` says when to try again.",
     500: "Unexpected, or stored bytes are not what they claim to be.",
-    503: "Quorum not met (`needed`, `got`), or no node reached; nothing was written.",
+    503: "Quorum not met (`needed`, `got`), refused for now (`Retry-After`), or no node reached; nothing was written.",
     504: "No answer in time, or fewer than W confirmed (`outcome_unknown`): a write may or may not be kept.",
 }
 PLACES = {  # of paths

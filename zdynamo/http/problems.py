@@ -14,7 +14,7 @@ from zdynamo.plain import encode_context
 
 JSON = "application/json"
 CONTEXT = "zdynamo-context"
-BUSY_RETRY_MS = 1_000  # when this process has too much to do, and not the cluster
+BUSY_RETRY_MS = 1_000  # when this process has too much to do, or the cluster does not say how long it takes
 
 
 class Problem(Exception):
@@ -43,8 +43,19 @@ def absent(context: bytes) -> Problem:
 
 
 def busy(message: str, retry_after_ms: int = BUSY_RETRY_MS) -> Problem:
+    return _later(429, "overloaded", message, retry_after_ms)
+
+
+def _later(status: int, code: str, message: str, retry_after_ms: int) -> Problem:
     seconds = str(-(-retry_after_ms // 1000) or 1)
-    return Problem(429, "overloaded", message, headers={"retry-after": seconds}, retry_after_ms=retry_after_ms)
+    return Problem(status, code, message, headers={"retry-after": seconds}, retry_after_ms=retry_after_ms)
+
+
+def _refused(error: errors.Refused) -> Problem:
+    """For good, or in a state that passes, such as of a cluster that is forming."""
+    if error.retry:
+        return _later(503, "refused_for_now", str(error), BUSY_RETRY_MS)
+    return Problem(400, "refused", str(error))
 
 
 def _failed_condition(error: errors.ConditionFailed) -> Problem:
@@ -62,7 +73,7 @@ TABLE: dict[type[Exception], Callable[[Any], Problem]] = {
     errors.DeadlineExceeded: lambda error: Problem(504, "deadline_exceeded", str(error)),
     errors.ConditionFailed: _failed_condition,
     errors.Overloaded: lambda error: busy(str(error), error.retry_after_ms),
-    errors.Refused: lambda error: Problem(400, "refused", str(error)),
+    errors.Refused: _refused,
     errors.Unreachable: lambda error: Problem(503, "unreachable", str(error)),
     errors.MergeFunctionError: lambda error: Problem(500, "merge_function", str(error)),
     errors.Malformed: lambda error: Problem(500, "stored_malformed", str(error)),
