@@ -180,6 +180,26 @@ def test_a_wrong_setting_is_one_line_that_names_it_as_it_was_given_and_exit_2(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["get", "k", "-r", "-1"],
+            "invalid value for -r: it should be greater than or equal to 0: see zdynamo get --help",
+        ),
+        (["get", "k", "--bucket"], "option --bucket requires an argument"),
+        (["get", "k", "--xyz"], "no such option: --xyz: see zdynamo get --help"),
+        (
+            ["put", "answer", "-42"],
+            "no such option: -4, and what begins with a dash without being one comes after --: see zdynamo put --help",
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_said_in_one_style(arguments: list[str], line: str) -> None:
+    assert zdynamo(*arguments).stderr == f"zdynamo: {line}\n"
+
+
+@pytest.mark.parametrize(
     ("option", "section", "key"),
     [
         (start.Port, "node", "port"),

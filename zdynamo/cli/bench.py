@@ -39,7 +39,9 @@ def bench(
     value_bytes: Annotated[int, Option("--value-bytes", metavar="N", min=0, help="Bytes of each value.")] = 100,
     keys: Annotated[int, Option("--keys", metavar="N", min=1, help="How many different keys.")] = 10_000,
     storage: Storage = None,
-    ceiling: Annotated[bool, Option("--ceiling", help="Also run bare pyzmq in turn, and print the ratio.")] = False,
+    ceiling: Annotated[
+        bool, Option("--ceiling", help="Also run bare pyzmq in turn, and print the ratio; in a clone.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure puts and gets.
@@ -51,19 +53,19 @@ def bench(
     levels = _levels(in_flight)
     _check(node, storage)
     from zdynamo.cli.load import Load
-    from zdynamo.cli.rounds import CEILING, Plan, rows
+    from zdynamo.cli.rounds import Plan, ceiling_program, rows
 
-    if ceiling and not CEILING.exists():
-        raise typer.BadParameter(f"needs {CEILING}: run it from a checkout of zdynamo", param_hint="--ceiling")
+    if ceiling and ceiling_program() is None:
+        raise typer.BadParameter("needs tools/ceiling.py: run it in a clone of zdynamo", param_hint="--ceiling")
     plan = Plan(levels=levels, keys=keys, value_bytes=value_bytes, seconds=seconds, requests=requests, ceiling=ceiling)
     with (
         _nodes(node, storage or "memory") as addresses,
-        Load(_topology(addresses), keys=keys, value_bytes=value_bytes) as load,
-        _progress(plan.steps) as advance,
+        Load(_topology(addresses, value_bytes), keys=keys, value_bytes=value_bytes) as load,
+        _progress(load.fill_steps + plan.steps) as advance,
     ):
-        warm_up = load.fill()
+        warm_up_errors = load.fill(advance)
         results = list(rows(load, plan, advance))
-    _show(results, as_json, nodes=addresses, value_bytes=value_bytes, keys=keys, warm_up_errors=warm_up.errors)
+    _show(results, as_json, nodes=addresses, value_bytes=value_bytes, keys=keys, warm_up_errors=warm_up_errors)
     if not all(row["ops_s"] for row in results):
         raise typer.Exit(FAILED)
 
@@ -102,8 +104,11 @@ def _nodes(given: list[str] | None, storage: str) -> Iterator[list[str]]:
         yield cluster.addresses
 
 
-def _topology(addresses: list[str]) -> "Topology":
-    """Of the first node that answers, once the first layout is decided. Raises: Unreachable."""
+def _topology(addresses: list[str], value_bytes: int) -> "Topology":
+    """Of the first node that answers, once the first layout is decided.
+
+    Raises: Unreachable, typer.BadParameter for values that it does not take.
+    """
     from zdynamo.cli.ask import topology_of
     from zdynamo.errors import Unreachable
 
@@ -115,6 +120,7 @@ def _topology(addresses: list[str]) -> "Topology":
                 topology = topology_of(address, deadline_ms=1000)
             except Unreachable:
                 continue
+            _check_value(topology, value_bytes)
             if topology.owners:
                 return topology
             wanted = topology.constants.min_members
@@ -122,6 +128,12 @@ def _topology(addresses: list[str]) -> "Topology":
             _put_once(address)
         time.sleep(0.05)
     raise Unreachable(reason)
+
+
+def _check_value(topology: "Topology", value_bytes: int) -> None:
+    """Before thousands of such puts are refused."""
+    if topology.limits is not None and value_bytes > (most := topology.limits.value_bytes_max):
+        raise typer.BadParameter(f"the cluster takes at most {most} bytes", param_hint="--value-bytes")
 
 
 def _put_once(address: str) -> None:

@@ -1,19 +1,22 @@
 """The load generator: a closed loop on one thread that keeps so many requests in flight, straight to the owners.
 
-All requests to one node of one round travel in one frame, as the node's answers do. Whatever is not an answer of
-success is an error and is counted by its kind; a request without an answer counts when its deadline has passed.
+All requests to one node of one round travel in one frame, as the node's answers do, unless their values are large.
+Whatever is not an answer of success is an error and is counted by its kind; a request without an answer counts when its
+deadline has passed.
 """
 
 import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 import zmq
 from msgspec import Struct, field
 
 from zdynamo.cli.ask import endpoint
 from zdynamo.codec import decode_answers, encode
+from zdynamo.errors import ZdynamoError
 from zdynamo.messages import Absent, ClientAnswer, Done, Found, Get, NodeId, Put, Topology
 from zdynamo.partition import partition_of
 
@@ -24,7 +27,13 @@ LATE_SECONDS = 1.0  # past the deadline: then no answer is expected any more
 POLL_MS = 100
 FRAMES_A_DRAIN = 256
 FILL_IN_FLIGHT = 64
+FRAME_BYTES = 2**20  # of values; a node closes the connection on a frame that is larger than any request may be
+FILL_STEP = 1_000  # keys between two steps of a progress bar
 SUCCESS = (Done, Found, Absent)
+
+
+class NothingPut(ZdynamoError):
+    """The cluster takes no puts, or none like these."""
 
 
 class Measured(Struct):
@@ -46,6 +55,7 @@ class Load:
         """`named`: what the names of the keys begin with."""
         self._cluster = topology.cluster
         self._value = os.urandom(value_bytes)
+        self._a_frame = max(1, FRAME_BYTES // (value_bytes + 1))  # requests in it
         self._context = zmq.Context()
         addresses = {member.record.id: member.record.addresses.client for member in topology.members}
         self._dealers = {node: self._dealer(address) for node, address in addresses.items()}
@@ -68,11 +78,35 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._context.destroy(linger=0)
 
-    def fill(self) -> Measured:
-        """Put every key once, then read every key once: the warm-up."""
-        written = self.measure("put", FILL_IN_FLIGHT, requests=len(self._keys))
-        self.measure("get", FILL_IN_FLIGHT, requests=len(self._keys))
-        return written
+    @property
+    def fill_steps(self) -> int:
+        """How often `fill` calls `advance`."""
+        return sum(1 for _ in self._fill_parts())
+
+    def fill(self, advance: Callable[[], None] = lambda: None) -> Counter[str]:
+        """Put every key once, then read every key once: the warm-up. Returns: the errors of the puts.
+
+        Raises: NothingPut when all of the first ones fail.
+        """
+        first = self.measure("put", FILL_IN_FLIGHT, requests=self._fill_first)
+        errors = Counter(first.errors)
+        if errors.total() == first.requests:
+            raise NothingPut(f"none of the first {first.requests} puts could be done: {', '.join(errors)}")
+        for op, count in self._fill_parts():
+            done = self.measure(op, FILL_IN_FLIGHT, requests=count)
+            errors.update(done.errors if op == "put" else ())
+            advance()
+        return errors
+
+    @property
+    def _fill_first(self) -> int:
+        return min(FILL_IN_FLIGHT, len(self._keys))
+
+    def _fill_parts(self) -> Iterator[tuple[str, int]]:
+        """Behind the first: operation, how many keys."""
+        for op, begin in (("put", self._fill_first), ("get", 0)):
+            for at in range(begin, len(self._keys), FILL_STEP):
+                yield op, min(FILL_STEP, len(self._keys) - at)
 
     def measure(self, op: str, in_flight: int, *, seconds: float = 0.0, requests: int = 0) -> Measured:
         """Keep `in_flight` requests going for so many seconds, or until so many requests are answered."""
@@ -116,7 +150,8 @@ class Load:
             batches.setdefault(owner, []).append(message)
             self._pending[request] = now
         for owner, batch in batches.items():
-            self._dealers[owner].send(encode(batch))
+            for at in range(0, len(batch), self._a_frame):
+                self._dealers[owner].send(encode(batch[at : at + self._a_frame]))
 
     def _collect(self) -> float:
         """Take what has arrived; returns the time it was taken at."""

@@ -1,6 +1,7 @@
 """The `zdynamo` program: its verbs, and how every failure becomes one line and an exit code."""
 
 import os
+import re
 import sys
 
 import typer
@@ -21,6 +22,8 @@ from zdynamo.cli import (
     views,
 )
 from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, QUORUM_NOT_MET, USAGE, WrongUsage, one_line
+
+KEYED = {"key", "value"}  # arguments that may begin with a dash
 
 app = typer.Typer(
     epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings, 3 not found, 4 quorum not met.",
@@ -132,11 +135,18 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _usage(error: Exception) -> str:
+    """In our words: an option without quotes, a sentence that begins in lower case."""
     message = one_line(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+    message = re.sub(r"'(-[\w-]+)'", r"\1", message.replace("Input should be", "it should be"))
     context = getattr(error, "ctx", None)
-    if not message or context is None:
-        return message
-    return f"{message[:1].lower()}{message[1:]}: see {context.command_path} --help"
+    see = f": see {context.command_path} --help" if message and context else ""
+    if (
+        re.match("No such option: -[^-]", message)
+        and context
+        and KEYED & {param.name for param in context.command.params}
+    ):
+        see = ", and what begins with a dash without being one comes after --" + see
+    return f"{message[:1].lower()}{message[1:]}{see}"
 
 
 def _reader_left() -> int:

@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from zdynamo.cli.load import Load, Measured
 
 OPERATIONS = ("put", "get")
 ROUNDS_BESIDE_CEILING = 3  # ours, ceiling, ours, ceiling, ...: machines are noisy
-CEILING = Path(__file__).parents[2] / "tools" / "ceiling.py"
+CEILING = Path("tools") / "ceiling.py"  # of a clone; it is not installed
+CLONES = (Path(__file__).parents[2], Path())  # where this package is, or the current folder
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -38,6 +39,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     def steps(self) -> int:
         """How many measurements it takes."""
         return len(OPERATIONS) * len(self.levels) * (2 * ROUNDS_BESIDE_CEILING if self.ceiling else 1)
+
+
+def ceiling_program(clones: Sequence[Path] = CLONES) -> Path | None:
+    """Of the first of these that is one."""
+    return next((folder / CEILING for folder in clones if (folder / CEILING).exists()), None)
 
 
 def rows(load: Load, plan: Plan, advance: Callable[[], None]) -> Iterator[dict[str, Any]]:
@@ -85,7 +91,7 @@ def _run_ceiling(op: str, level: int, plan: Plan) -> float:
         **plan.length,
     }
     flags = [f"--{name}={number}" for name, number in numbers.items()]
-    command = [sys.executable, str(CEILING), "--shape=threads", f"--op={op}", *flags, "--json"]
+    command = [sys.executable, str(ceiling_program()), "--shape=threads", f"--op={op}", *flags, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterFailed(f"{CEILING.name} ended with {done.returncode}: {done.stderr[-200:]}")
