@@ -1,12 +1,13 @@
 """What `zdynamo top` and `zdynamo status` make of what nodes tell."""
 
+from msgspec.structs import replace
 from support.moments import description, moment
 
 from zdynamo.cli import status, top
 from zdynamo.cli.tables import short_bytes, short_count, short_latency, short_span
 from zdynamo.figures.documents import cluster_document
-from zdynamo.figures.moments import notices
-from zdynamo.messages import HintsHeld
+from zdynamo.figures.moments import Moment, notices
+from zdynamo.messages import HintsHeld, NodeDescription
 
 HELD = (HintsHeld("c", 12_345, 2**20, 90_000),)
 
@@ -24,7 +25,7 @@ def test_each_node_is_a_line_and_all_together_another() -> None:
         down="c",
     )
 
-    headline, header, a, b, c, total, *told = top.lines(before, after)
+    headline, header, a, b, c, total, *told = top.lines(before, after, 80)
 
     assert headline == "cluster c  2 of 3 alive  layout 1  all agree"
     assert cells(header) == [
@@ -52,9 +53,36 @@ def test_the_table_fits_80_columns_however_much_there_is_to_tell() -> None:
     much = {"uptime_ms": 1_000, "puts_us": (300_000, 9_999_999) * 20, "gets_us": (300_000, 9_999_999) * 20}
     long = description("a", busy_us=999_999, held=(HintsHeld("c", 123_456_789, 1),), repairs__sent=9_999, **much)  # type: ignore[arg-type]
 
-    shown = top.lines(None, moment(long, "no answer"))
+    shown = top.lines(None, moment(long, "no answer"), 80)
 
     assert max(len(line) for line in shown[1:4]) <= 80
+
+
+def named(names: list[str], *told: NodeDescription) -> Moment:
+    topology, members, answers = moment(*told)
+    renamed = [
+        replace(member, record=replace(member.record, name=name)) for name, member in zip(names, members, strict=True)
+    ]
+    return Moment(topology, tuple(renamed), answers)
+
+
+ADDRESSES = ["node-1.rack-7.example:7400", "node-1.rack-7.example:7410", "node-2.rack-7.example:7400"]
+
+
+def test_names_are_whole_where_there_is_room() -> None:
+    after = named(ADDRESSES, description("a"), description("b"), description("c"))
+
+    assert [line.split()[0] for line in top.lines(None, after, 120)[2:5]] == ADDRESSES
+
+
+def test_names_that_have_to_be_cut_can_be_told_apart() -> None:
+    addresses = ["127.0.0.1:7400", "127.0.0.1:7410", "127.0.0.2:7400"]
+    after = named(addresses, description("a"), description("b"), description("c"))
+
+    shown = top.lines(None, after, 80)
+
+    assert max(map(len, shown[1:5])) <= 80
+    assert len({line.split()[0] for line in shown[2:5]}) == 3
 
 
 def test_a_low_terminal_shows_some_notices_and_says_how_many_there_are() -> None:
@@ -64,7 +92,7 @@ def test_a_low_terminal_shows_some_notices_and_says_how_many_there_are() -> None
     console = Console(width=80, height=12, no_color=True)
 
     with console.capture() as capture:
-        console.print(top.picture(None, noted, 12))
+        console.print(top.picture(None, noted, 80, 12))
 
     shown = [line.rstrip() for line in capture.get().splitlines()]
     assert len(shown) <= 12

@@ -139,12 +139,11 @@ def test_status_of_one_node_has_all_that_it_counts(cluster: Local) -> None:
     assert cluster.run("status", "nobody").returncode == 2
 
 
-def test_top_once_has_a_line_for_each_node_in_80_columns(cluster: Local) -> None:
+def test_top_once_has_a_line_for_each_node(cluster: Local) -> None:
     shown = cluster.run("top", "--once", "--interval=0.1").stdout.decode().splitlines()
 
     assert shown[0].startswith("cluster ")
     assert [line.split()[0] for line in shown[1:6]] == ["NODE", "a", "b", "c", "all"]
-    assert max(map(len, shown[1:6])) <= 80
     assert [node["name"] for node in cluster.json("top", "--once", "--interval=0.1")["nodes"]] == ["a", "b", "c"]
 
 

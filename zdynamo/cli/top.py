@@ -1,5 +1,6 @@
 """The verb `top`: what every node is doing, live."""
 
+import shutil
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ import typer
 from zdynamo.cli.moments import look
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
 from zdynamo.cli.output import one_line, show_json
-from zdynamo.cli.tables import lines_of, short_count, short_latency, table_of
+from zdynamo.cli.tables import WIDTH_PIPED, lines_of, short_count, short_latency, table_of
 from zdynamo.figures.documents import cluster_document, load_between
 from zdynamo.figures.loads import Latency, Load, agreement
 from zdynamo.figures.moments import Moment, notices
@@ -28,8 +29,8 @@ LEAST_ROOM = 3  # lines of notices shown, however low the terminal is
 LOOK_SECONDS = 0.1  # between looks for Ctrl-C
 COLUMNS = ("NODE", "STATE", "BUSY", "PUT/S", "PUT MS", "GET/S", "GET MS", "FAIL/S", "HELD", "REPAIR/S")
 NUMBERS = COLUMNS[2:]
-WIDTH = 80  # off a terminal
-NAME_WIDTH = 12  # of a node; what is longer is cut, or the table would not fit 80 columns
+NAME_WIDTH = 12  # of a node, shown however narrow the terminal is
+GAP = 2  # blanks behind a column
 
 OnceOption = Annotated[bool, typer.Option("--once", help="Look for one interval, print it, and end.")]
 IntervalOption = Annotated[
@@ -72,7 +73,8 @@ def _print(client: "Client", interval: float, timeout_ms: int, *, once: bool, as
         if as_json:
             show_json(cluster_document(before, after))
         else:
-            print("\n".join(lines(before, after)), flush=True)
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_PIPED
+            print("\n".join(lines(before, after, width)), flush=True)
         if once:
             return
         before = after
@@ -91,7 +93,7 @@ def _live(client: "Client", interval: float, timeout_ms: int) -> None:
 
     def shown() -> "RenderableType":
         before = moments[0] if len(moments) > 1 else None
-        return picture(before, moments[-1], console.height, problem)
+        return picture(before, moments[-1], console.width, console.height, problem)
 
     with _interrupted() as interrupted, Live(shown(), console=console, screen=True, auto_refresh=False) as live:
         while not _rests(interval, interrupted):
@@ -127,26 +129,26 @@ def _rests(seconds: float, interrupted: list[int]) -> bool:
     return bool(interrupted)
 
 
-def picture(before: Moment | None, after: Moment, height: int, problem: str = "") -> "RenderableType":
+def picture(before: Moment | None, after: Moment, width: int, height: int, problem: str = "") -> "RenderableType":
     """A screen: the cluster in a line, a table of its nodes, and as many notices as there is room for."""
     from rich.console import Group
     from rich.text import Text
 
-    rows = [_row(member, before, after) for member in after.members]
-    room = max(LEAST_ROOM, height - len(rows) - 6)
+    rows = _rows(before, after, width)
+    room = max(LEAST_ROOM, height - len(rows) - 5)
     noted = [problem] if problem else []
     noted += notices(after, after.members)
     shown = [Text(notice, no_wrap=True, overflow="ellipsis") for notice in noted[:room]]
     if len(noted) > room:
         shown.append(Text(f"and {len(noted) - room} more: zdynamo status", style="dim"))
     title = Text(headline(after), style="bold", no_wrap=True, overflow="ellipsis")
-    return Group(title, Text(), table_of(COLUMNS, [*rows, _sum(before, after)], NUMBERS), Text(), *shown)
+    return Group(title, Text(), table_of(COLUMNS, rows, NUMBERS), Text(), *shown)
 
 
-def lines(before: Moment | None, after: Moment) -> list[str]:
+def lines(before: Moment | None, after: Moment, width: int) -> list[str]:
     """The same as text."""
-    rows = [*(_row(member, before, after) for member in after.members), _sum(before, after)]
-    return [headline(after), *lines_of(table_of(COLUMNS, rows, NUMBERS), WIDTH), *notices(after, after.members)]
+    table = table_of(COLUMNS, _rows(before, after, width), NUMBERS)
+    return [headline(after), *lines_of(table, width), *notices(after, after.members)]
 
 
 def headline(moment: Moment) -> str:
@@ -158,14 +160,29 @@ def headline(moment: Moment) -> str:
     return f"cluster {topology.cluster}  {alive} of {len(moment.members)} alive  {layout}  {agree}"
 
 
+def _rows(before: Moment | None, after: Moment, width: int) -> list[tuple[str, ...]]:
+    """A row for each node and one for all; names are whole if there is room."""
+    rows = [*(_row(member, before, after) for member in after.members), _sum(before, after)]
+    name, *others = (max(map(len, column)) + GAP for column in zip(COLUMNS, *rows, strict=True))
+    room = max(NAME_WIDTH, min(name, width - sum(others)) - GAP)
+    return [(_cut(row[0], room), *row[1:]) for row in rows]
+
+
+def _cut(name: str, room: int) -> str:
+    """In the middle: hosts may differ at the beginning, ports at the end."""
+    if len(name) <= room:
+        return name
+    end = room // 2
+    return f"{name[: room - end - 1]}…{name[-end:]}"
+
+
 def _row(member: "MemberView", before: Moment | None, after: Moment) -> tuple[str, ...]:
     answer, load = after.of(member), load_between(member, before, after)
     name, state = member.record.name, member.state
-    shown = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
     if isinstance(answer, str) or load is None:
-        return (shown, state, *("-",) * len(NUMBERS))
+        return (name, state, *("-",) * len(NUMBERS))
     held = sum(each.count for each in answer.hints)
-    return (shown, state, f"{load.busy:.0%}", *_requests(load), *_rest(load.failed, held, load.repaired))
+    return (name, state, f"{load.busy:.0%}", *_requests(load), *_rest(load.failed, held, load.repaired))
 
 
 def _sum(before: Moment | None, after: Moment) -> tuple[str, ...]:
