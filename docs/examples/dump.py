@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Writes the keys of a bucket to a file, and puts them into a cluster again: the same, or another one.
 
-python dump.py save 127.0.0.1:7400 default default.dump
-python dump.py load 127.0.0.1:7400 default default.dump
+python docs/examples/dump.py save 127.0.0.1:7400 default default.dump
+python docs/examples/dump.py load 127.0.0.1:7400 default default.dump
 
-The file holds a MessagePack array for each key: the key, and all its siblings.
+The file holds a MessagePack array for each key: the key, and all its siblings. A save that fails leaves an older file of
+that name as it is, and exits with 1.
 """
 
+import argparse
+import os
 import sys
 from itertools import islice
 
@@ -21,7 +24,7 @@ AT_ONCE = 200
 def save(db: Client, bucket: str, path: str) -> int:
     """Keys that are written or deleted meanwhile are saved as they are at some moment."""
     saved = 0
-    with open(path, "wb") as file:
+    with open(f"{path}.part", "wb") as file:
         keys = db.keys(bucket)
         while some := list(islice(keys, AT_ONCE)):
             for key, found in db.get_many(some, bucket=bucket).items():
@@ -30,6 +33,7 @@ def save(db: Client, bucket: str, path: str) -> int:
                 if found:  # else it was deleted after it was listed
                     file.write(msgpack.packb([key, found.siblings], datetime=True))
                     saved += 1
+    os.replace(f"{path}.part", path)
     return saved
 
 
@@ -46,6 +50,15 @@ def load(db: Client, bucket: str, path: str) -> int:
 
 
 if __name__ == "__main__":
-    verb, address, bucket, path = sys.argv[1:]
-    with Client(address) as db:
-        print({"save": save, "load": load}[verb](db, bucket, path), "keys")
+    parser = argparse.ArgumentParser(description="Write the keys of a bucket to a file, or put them into a cluster.")
+    parser.add_argument("verb", choices=["save", "load"])
+    parser.add_argument("node", metavar="HOST:PORT", help="the public address of any member")
+    parser.add_argument("bucket")
+    parser.add_argument("file")
+    given = parser.parse_args()
+    try:
+        with Client(given.node) as db:
+            count = {"save": save, "load": load}[given.verb](db, given.bucket, given.file)
+    except (ZdynamoError, OSError, ValueError) as problem:
+        sys.exit(f"{given.verb} failed: {problem}")
+    print(f"{count} key{'s' * (count != 1)}")

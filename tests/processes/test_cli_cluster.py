@@ -249,6 +249,21 @@ def test_a_local_over_the_ports_of_another_never_says_that_it_is_ready(cluster: 
     assert not (tmp_path / "data").exists()
 
 
+def test_a_local_over_the_folder_of_another_starts_nothing_and_leaves_its_logs_alone(tmp_path: Path) -> None:
+    with local("--data", str(tmp_path), f"--port={free_ports(2)}", nodes=2) as cluster:
+        before = [Path(node["log"]).read_text() for node in cluster.nodes]
+
+        done = cluster.run("local", "--data", str(tmp_path), "--nodes", "2", "--port", str(free_ports(2)))
+
+        after = [Path(node["log"]).read_text() for node in cluster.nodes]
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode() == (
+        f"zdynamo: {tmp_path / 'a'} is in use by another node: stop it or choose another --data\n"
+    )
+    assert [text.count('"pid"') for text in after] == [text.count('"pid"') for text in before]
+    assert not any("in use" in text for text in after)
+
+
 def test_every_port_that_a_local_needs_has_to_be_free() -> None:
     port = free_ports(1)
     refused = pytest.raises(ClusterFailed, match=f"^port {port + 2} on 127.0.0.1 is in use: ")

@@ -162,6 +162,15 @@ def check_ports(nodes: int, port: int) -> None:
         raise ClusterFailed(f"port {taken} on {HOST} is in use: choose other ports with --port, or stop what uses it")
 
 
+def check_folders(nodes: int, folder: Path) -> None:
+    """Raises: ClusterFailed if a node runs with one of them: its log is not ours to write to."""
+    from zdynamo.threads.folder import in_use
+
+    for name in string.ascii_lowercase[:nodes]:
+        if in_use(folder / name):
+            raise ClusterFailed(f"{folder / name} is in use by another node: stop it or choose another --data")
+
+
 def free_ports(nodes: int) -> int:
     """A port from which on a cluster of that size finds all its ports free."""
     for _ in range(100):

@@ -46,13 +46,15 @@ def local(
     """
     if memory and data is not None:
         raise typer.BadParameter("--memory keeps nothing in a folder: leave out one of the two", param_hint="--data")
-    from zdynamo.cli.cluster import LocalCluster, check_ports
+    from zdynamo.cli.cluster import LocalCluster, check_folders, check_ports
     from zdynamo.loading import load
 
     with as_usage(ConfigError):
         http = load(config, os.environ, {}).node.http == "process"
     check_ports(nodes, port)
     folder = Path(tempfile.mkdtemp(prefix="zdynamo-")) if memory else data or DEFAULT_DATA
+    if not memory:
+        check_folders(nodes, folder)
     flags = (f"--config={config}",) if config else ()
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin without it
         signal.signal(number, signal.default_int_handler)

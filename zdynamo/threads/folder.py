@@ -16,6 +16,8 @@ from zdynamo.core.members.events import Kept
 from zdynamo.errors import ConfigError, StoreDamaged, StoreFailed
 from zdynamo.threads.machine import place_of
 
+LOCK = "lock"
+
 
 class Folder(Protocol):
     """What outlives a node's process, beside its records."""
@@ -32,6 +34,17 @@ class Folder(Protocol):
     def close(self) -> None: ...
 
 
+def in_use(path: Path) -> bool:
+    """Whether a node runs with that data folder now."""
+    if not (path / LOCK).exists():
+        return False
+    try:
+        with FileLock(path / LOCK, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
 class DataFolder:
     """Locks the folder until closed. Raises: ConfigError if it cannot be used."""
 
@@ -39,7 +52,7 @@ class DataFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / "lock", thread_local=False)
+            self._lock = FileLock(path / LOCK, thread_local=False)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise ConfigError(
