@@ -4,8 +4,8 @@
 python docs/examples/dump.py save 127.0.0.1:7400 default default.dump
 python docs/examples/dump.py load 127.0.0.1:7400 default default.dump
 
-The file holds a MessagePack array for each key: the key, and all its siblings. A save that fails leaves an older file of
-that name as it is, and exits with 1.
+The file holds a MessagePack array for each key: the key, and all its siblings. A save that fails exits with 1 and leaves
+an older file of that name as it is.
 """
 
 import argparse
@@ -39,13 +39,16 @@ def save(db: Client, bucket: str, path: str) -> int:
 
 def load(db: Client, bucket: str, path: str) -> int:
     """What is there under a key of the file is written over."""
-    loaded = 0
+    loaded = whole = 0
     with open(path, "rb") as file:
-        for key, siblings in msgpack.Unpacker(file, timestamp=3, strict_map_key=False):
+        entries = msgpack.Unpacker(file, timestamp=3, strict_map_key=False)
+        for key, siblings in entries:
             before = db.get(key, bucket=bucket)
             for value in siblings:  # all replace what was there before, and not each other
                 db.put(key, value, bucket=bucket, context=before.context)
-            loaded += 1
+            loaded, whole = loaded + 1, entries.tell()
+    if whole < os.path.getsize(path):
+        raise ValueError(f"{path} ends in the middle of a key; those before it are loaded: {loaded}")
     return loaded
 
 
@@ -59,6 +62,6 @@ if __name__ == "__main__":
     try:
         with Client(given.node) as db:
             count = {"save": save, "load": load}[given.verb](db, given.bucket, given.file)
-    except (ZdynamoError, OSError, ValueError) as problem:
+    except (ZdynamoError, OSError, ValueError, TypeError) as problem:
         sys.exit(f"{given.verb} failed: {problem}")
     print(f"{count} key{'s' * (count != 1)}")

@@ -13,11 +13,15 @@ EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 WITHIN_SECONDS = 30
 
 
-def run(program: str, *arguments: str) -> str:
-    done = subprocess.run(
+def ran(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, str(EXAMPLES / program), *arguments],
         capture_output=True, text=True, timeout=WITHIN_SECONDS, check=False,
     )  # fmt: skip
+
+
+def run(program: str, *arguments: str) -> str:
+    done = ran(program, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -70,3 +74,32 @@ def test_a_bucket_is_dumped_and_loaded_with_its_siblings(addresses: list[str], t
 
         assert sorted(map(str, db.get("cart-0", bucket="carts").siblings)) == sorted(["milk", str(b"\xff")])
         assert [db.get(f"cart-{at}", bucket="carts").value for at in (1, 299)] == [{"items": 1}, {"items": 299}]
+
+
+def test_a_save_that_fails_is_one_line_and_leaves_the_older_file_as_it_is(tmp_path: Path) -> None:
+    dump = tmp_path / "carts.dump"
+    dump.write_bytes(b"older")
+
+    done = ran("dump.py", "save", "127.0.0.1:9", "carts", str(dump))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "save failed: no node could be reached at 127.0.0.1:9: is one running there?\n"
+    assert dump.read_bytes() == b"older"
+
+
+def test_a_file_that_is_cut_off_or_something_else_is_one_line(addresses: list[str], tmp_path: Path) -> None:
+    dump = tmp_path / "carts.dump"
+    for content, says in ((b"\x92\xa1k\x91\xa1v\x92\xa1", "ends in the middle of a key"), (b"\x01", "cannot unpack")):
+        dump.write_bytes(content)
+
+        done = ran("dump.py", "load", addresses[0], "carts", str(dump))
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("load failed: ") and says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_without_arguments_the_dump_shows_its_usage() -> None:
+    done = ran("dump.py")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: dump.py")
