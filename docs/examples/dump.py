@@ -4,8 +4,8 @@
 python docs/examples/dump.py save 127.0.0.1:7400 default default.dump
 python docs/examples/dump.py load 127.0.0.1:7400 default default.dump
 
-The file holds a MessagePack array for each key: the key, and all its siblings. A save that fails exits with 1 and leaves
-an older file of that name as it is.
+The file holds a MessagePack array for each key: the key, and all its siblings. A save that fails exits with 1 and
+leaves an older file of that name as it is.
 """
 
 import argparse

@@ -111,6 +111,17 @@ def test_scripts_get_the_same_as_one_document() -> None:
     assert a["hints"] == [{"target": "c", "count": 12_345, "bytes": 2**20, "held_ms": 90_000}]
     assert a["store"] == {"keys": 7, "disk_bytes": 4096, "free_bytes": -1}
     assert (b["reachable"], b["error"]) == (False, "no answer")
+    assert b.keys() == a.keys()
+    assert (b["busy"], b["store"], a["error"]) == (None, None, None)
+
+
+def test_for_scripts_a_node_that_does_not_answer_has_the_same_keys() -> None:
+    shown = moment(description("a"), "down", down="b")
+
+    a, b = (status.document(member, shown.of(member)) for member in shown.members)
+
+    assert b.keys() == a.keys()
+    assert (b["error"], b["store"], a["error"]) == ("down", None, None)
 
 
 def test_why_a_member_does_not_answer_is_noted_unless_it_is_known_to_be_down() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from support.local import WITHIN_SECONDS, Local, local
 from support.screens import LEAVE_SCREEN, terminal
 
 from zdynamo.cli.cluster import ClusterFailed, check_ports, free_ports
+
+COMMAND_LINE = Path(__file__).parent.parent.parent / "docs" / "command-line.md"
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,43 @@ def test_the_ring_gives_every_partition_to_all_three(cluster: Local) -> None:
     assert all(set(owners) == ids for owners in ring["owners"])
     assert {member["owns"] for member in ring["members"]} == {256}
     assert b"256 partitions, 3 of 3 copies each" in cluster.run("ring").stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [
+        ("put", ["k", "v"]),
+        ("get", ["k"]),
+        ("delete", ["k"]),
+        ("members", []),
+        ("ring", []),
+        ("status", []),
+        ("top", ["--once", "--interval=0.1"]),
+        ("explain", ["k"]),
+        ("repair", []),
+        ("bench", ["--requests=1", "--in-flight=1", "--keys=1", "--node"]),
+    ],
+)
+def test_every_key_of_a_document_is_told_in_the_docs(cluster: Local, verb: str, flags: list[str]) -> None:
+    cluster.run("put", "k", "v")
+    [row] = re.findall(rf"^\| `{verb}` \| (.*) \|$", COMMAND_LINE.read_text(), re.MULTILINE)
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", row)))) | {"name", "id", "address", "state"}
+
+    document = cluster.json(verb, *flags, *([cluster.addresses[0]] if verb == "bench" else []))
+
+    entries = document if isinstance(document, list) else [document]
+    for named in ("members", "nodes", "results"):
+        entries += [each for entry in entries for each in entry.get(named, ()) if isinstance(each, dict)]
+    assert {key for entry in entries for key in entry} - told == set()
+
+
+def test_the_ring_says_in_json_what_its_table_says(cluster: Local) -> None:
+    cluster.run("put", "first", "fixes the layout")
+
+    members = cluster.json("ring")["members"]
+
+    assert [(each["zone"], each["weight"], each["share"]) for each in members] == [("", 1, 0.3333)] * 3
+    assert sum(each["first_of"] for each in members) == 256
 
 
 def test_status_has_the_figures_of_each(cluster: Local) -> None:

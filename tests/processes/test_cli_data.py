@@ -289,6 +289,4 @@ def test_nodes_whose_bucket_tables_differ_say_so_in_their_status(tmp_path: Path)
         port = free_ports(1)
         flags = ["--memory", f"--port={port}", f"--seed={pair.addresses[0]}", "--name=other", f"--config={config}"]
         with pair.started(*flags):
-            wait_until(
-                lambda: b"zdynamo: a: bucket tables differ: other (compare [buckets]" in pair.run("status").stderr
-            )
+            wait_until(lambda: b"\na: bucket tables differ: other (compare [buckets]" in pair.run("status").stdout)

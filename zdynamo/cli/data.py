@@ -110,8 +110,9 @@ def get(
     """Print the value of a key.
 
     Raw, or with --json together with its context. Siblings, from concurrent writes, are numbered; where they may have
-    newlines, --json keeps them apart. To settle them: zdynamo put KEY VALUE --context C, with the context that --json
-    shows. Exit code 3: R replicas agree that there is none; the context then covers the delete, if there was one.
+    newlines, --json keeps them apart, as "siblings" in place of "value". To settle them: zdynamo put KEY VALUE
+    --context C, with the context that --json shows. Exit code 3: R replicas agree that there is none; the context then
+    covers the delete, if there was one.
 
     Example: zdynamo get greeting
 

@@ -11,13 +11,21 @@ import typer
 
 from zdynamo.cli.data import DEFAULT_TIMEOUT_MS
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, check_node
-from zdynamo.cli.output import FAILED, note, one_line, show_json, show_table
+from zdynamo.cli.output import FAILED, counted, note, one_line, show_json, show_table
 
 if TYPE_CHECKING:
     from zdynamo.messages import MemberView, RepairProgress, Topology
 
 ALL = -1  # in place of a partition
 LOOK_SECONDS = 0.2  # between two looks at how far it is
+FIGURES = (
+    "done",
+    "total",
+    "compared",
+    "differing",
+    "stored_here",
+    "stored_there",
+)  # in JSON; null if it has not answered
 WAITS_SECONDS = 5.0  # between two lines about what a node waits for
 
 TargetArgument = Annotated[
@@ -181,18 +189,9 @@ def _failures(progress: "RepairProgress") -> int:
 def _document(told: Told) -> dict[str, Any]:
     record, progress = told.member.record, told.progress
     named = {"name": record.name, "id": record.id, "address": record.addresses.client}
-    figures: dict[str, Any] = {"error": told.error} if told.error else {}
-    if progress is not None:
-        figures |= {
-            "done": progress.done,
-            "total": progress.total,
-            "compared": progress.compared,
-            "differing": progress.differing,
-            "stored_here": progress.stored_here,
-            "stored_there": progress.stored_there,
-            "failed": dict(progress.failed),
-        }
-    return named | figures
+    figures = {name: getattr(progress, name, None) for name in FIGURES}
+    failed = dict(progress.failed) if progress else None
+    return {**named, "error": told.error or None, **figures, "failed": failed}
 
 
 def _numbers(progress: "RepairProgress | None") -> tuple[object, ...]:
@@ -210,4 +209,4 @@ def _show(told: list[Told]) -> None:
         if each.error:
             note(f"{each.member.record.name}: {each.error}")
         for why, count in each.progress.failed if each.progress else ():
-            note(f"{each.member.record.name}: {count} partitions were not compared: {why}")
+            note(f"{each.member.record.name}: {counted(count, 'partition')} not compared: {why}")

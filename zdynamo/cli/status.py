@@ -8,7 +8,7 @@ import typer
 from zdynamo.cli.data import DEFAULT_TIMEOUT_MS
 from zdynamo.cli.moments import look
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
-from zdynamo.cli.output import note, show_json, show_table
+from zdynamo.cli.output import one_line, show_json, show_table
 from zdynamo.cli.tables import short_bytes, short_count, short_latency, short_span
 from zdynamo.figures.documents import hints_document, store_document
 from zdynamo.figures.loads import Latency, Load, load_document, load_of
@@ -22,6 +22,9 @@ COLUMNS = (
     "KEYS", "DISK", "FREE",
 )  # fmt: skip
 TEXTS = 3  # columns; the others are numbers
+TOLD = (  # in JSON, by a node that answers
+    "engine", "durability", "uptime_ms", "notices", "hints", "counters", "requests", "latency_ms", "store", "digests",
+)  # fmt: skip
 
 NodeArgument = Annotated[
     str, typer.Argument(metavar="NODE", help="One node, by its name, id or address. Without it: all of them.")
@@ -57,18 +60,21 @@ def status(
     else:
         show_table(COLUMNS, [row(member, moment.of(member)) for member in members], right=COLUMNS[TEXTS:])
     for notice in notices(moment, members):
-        note(notice)
+        print(one_line(notice))
 
 
 def document(member: "MemberView", answer: "NodeDescription | str") -> dict[str, Any]:
-    """For scripts."""
+    """For scripts; what a node does not tell is null."""
     record = member.record
     named = {"name": record.name, "id": record.id, "address": record.addresses.client, "state": member.state}
+    unknown = dict.fromkeys(TOLD)
     if isinstance(answer, str):
-        return {**named, "reachable": False, "error": answer}
+        return {**named, "reachable": False, "error": answer, **unknown}
     return {
         **named,
         "reachable": True,
+        "error": None,
+        **unknown,
         "engine": answer.engine,
         "durability": answer.durability,
         "uptime_ms": answer.uptime_ms,

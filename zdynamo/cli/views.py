@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from zdynamo.cli.data import DEFAULT_TIMEOUT_MS
 from zdynamo.cli.options import DEFAULT_NODE, JsonOption, NodeOption, TimeoutOption, connect
-from zdynamo.cli.output import note, show_json, show_table
+from zdynamo.cli.output import counted, show_json, show_table
 
 if TYPE_CHECKING:
     from zdynamo.messages import MemberView, Topology
@@ -69,19 +69,29 @@ def ring(
         topology = client.topology()
     partitions, n = topology.constants.partitions, topology.constants.n
     owns = _partitions_owned(topology)
+    first = Counter(owners[0] for owners in topology.owners if owners)
+    total = sum(owns.values()) or 1
     if as_json:
-        shares = [{**_named(member), "owns": owns[member.record.id]} for member in _by_name(topology)]
+        shares = [
+            {
+                **_named(member),
+                "zone": member.record.zone,
+                "weight": member.record.weight,
+                "owns": owns[member.record.id],
+                "first_of": first[member.record.id],
+                "share": round(owns[member.record.id] / total, 4),
+            }
+            for member in _by_name(topology)
+        ]
         layout = topology.layout.number if topology.layout else None
         show_json({"layout": layout, "partitions": partitions, "n": n, "members": shares, "owners": topology.owners})
         return
     if topology.layout is None:
         wanted = topology.constants.min_members
-        note("no layout yet: it is decided with the first put" + f", once {wanted} members have joined" * (wanted > 1))
+        print("no layout yet: it is decided with the first put" + f", once {wanted} members have joined" * (wanted > 1))
     else:
         copies = max((len(owners) for owners in topology.owners), default=0)
-        print(f"layout {topology.layout.number}: {partitions} partitions, {copies} of {n} copies each")
-    first = Counter(owners[0] for owners in topology.owners if owners)
-    total = sum(owns.values()) or 1
+        print(f"layout {topology.layout.number}: {counted(partitions, 'partition')}, {copies} of {n} copies each")
     show_table(
         ("NAME", "ADDRESS", "ZONE", "WEIGHT", "OWNS", "FIRST OF", "SHARE"),
         [

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from zdynamo.messages import MemberView, NodeDescription, StoreSizes
 
 
+TOLD = (  # by a node that answers
+    "uptime_ms", "requests_per_s", "latency_ms", "failed_per_s", "repaired_per_s", "busy", "hints", "store", "notices",
+)  # fmt: skip
+
+
 def cluster_document(before: Moment | None, after: Moment) -> dict[str, Any]:
     """Rates are those since `before`, of a node that had not answered then since its start."""
     topology = after.topology
@@ -22,15 +27,23 @@ def cluster_document(before: Moment | None, after: Moment) -> dict[str, Any]:
 
 
 def node_document(member: "MemberView", before: Moment | None, after: Moment) -> dict[str, Any]:
+    """What a node does not tell is null."""
     record, answer = member.record, after.of(member)
     named = {"name": record.name, "id": record.id, "address": record.addresses.client, "state": member.state}
+    unknown = dict.fromkeys(TOLD)
     if isinstance(answer, str):
-        return {**named, "reachable": False, "error": answer}
-    figures: dict[str, Any] = load_document(load_between(member, before, after) or load_of(None, answer))
-    figures["hints"] = hints_document(answer)
-    if answer.figures is not None:
-        figures["store"] = store_document(answer.figures.store)
-    return {**named, "reachable": True, "uptime_ms": answer.uptime_ms, **figures, "notices": answer.notices}
+        return {**named, "reachable": False, "error": answer, **unknown}
+    return {
+        **named,
+        "reachable": True,
+        "error": None,
+        **unknown,
+        "uptime_ms": answer.uptime_ms,
+        **load_document(load_between(member, before, after) or load_of(None, answer)),
+        "hints": hints_document(answer),
+        "store": store_document(answer.figures.store) if answer.figures is not None else None,
+        "notices": answer.notices,
+    }
 
 
 def load_between(member: "MemberView", before: Moment | None, after: Moment) -> Load | None:
