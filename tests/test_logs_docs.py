@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = [path for folder in ("core", "threads") for path in sorted((ROOT / "zdynamo" / folder).rglob("*.py"))]
+FOLDERS = ("core", "threads", "cli")
+SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / "zdynamo" / folder).rglob("*.py"))]
 ROW = re.compile(r"^\| `([a-z.\d_]+)` \| (\w+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 NAME = re.compile(r"[a-z\d*]+\.[a-z\d_]+")
 

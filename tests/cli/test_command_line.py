@@ -142,6 +142,7 @@ def test_explain_explains_its_columns(column: str) -> None:
         ["bench", "--in-flight", "1,0"],
         ["bench", "--storage", "tape"],
         ["bench", "--storage", "memory", "--node", NOBODY],
+        ["gateway", "--seed", NOBODY, "--name", ""],
         ["simulate", "--seed", "today"],
         ["simulate", "--nodes", "2"],
         ["simulate", "--faults", "kill,rain"],
@@ -197,6 +198,27 @@ def test_a_wrong_setting_is_one_line_that_names_it_as_it_was_given_and_exit_2(
 )
 def test_wrong_usage_is_said_in_one_style(arguments: list[str], line: str) -> None:
     assert zdynamo(*arguments).stderr == f"zdynamo: {line}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_help_shows_a_type_of_python(verb: str) -> None:
+    assert not re.search(r"<\w+\[|<class", zdynamo(verb, "--help").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "blamed"),
+    [
+        (["start", "--memory", "--host", "nope.invalid"], "node.host"),
+        (["start", "--memory", "--bind", "nope.invalid"], "node.bind"),
+        (["gateway", "--seed", NOBODY, "--host", "nope.invalid"], "--host"),
+    ],
+    ids=str,
+)
+def test_a_host_that_is_not_known_is_not_blamed_on_the_port(arguments: list[str], blamed: str) -> None:
+    done = zdynamo(*arguments, "--insecure")
+
+    assert_one_line(done, 1)
+    assert done.stderr.startswith(f"zdynamo: {blamed}: the host nope.invalid is not known: ")
 
 
 @pytest.mark.parametrize(

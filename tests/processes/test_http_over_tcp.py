@@ -203,6 +203,16 @@ def test_a_worker_that_dies_is_started_again_while_the_others_serve(nodes: Nodes
         wait_until(lambda: ask(f"http://127.0.0.1:{nodes.port(6)}/ping") == {"message": "pong"})
 
 
+def test_a_gateway_whose_seeds_do_not_answer_logs_it(nodes: Nodes) -> None:
+    with gateway(nodes.port(6), "--seed=127.0.0.1:9") as process:
+        assert process.stderr
+        line = next(line for line in process.stderr if "seeds.unanswered" in line)
+
+    said = json.loads(line)
+    assert (said["level"], said["seeds"]) == ("warning", ["127.0.0.1:9"])
+    assert said["for_ms"] >= 1000
+
+
 def test_a_gateway_without_a_node_says_so_at_each_request(nodes: Nodes) -> None:
     with gateway(nodes.port(6), "--seed=127.0.0.1:9"):
         wait_until(lambda: ask(f"http://127.0.0.1:{nodes.port(6)}/ping") is not None)

@@ -4,17 +4,22 @@ import os
 import select
 import socket
 import time
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zdynamo.cli.output import as_usage
-from zdynamo.errors import ConfigError
+from zdynamo.errors import ConfigError, Unreachable, ZdynamoError
 
 if TYPE_CHECKING:
     from zdynamo.threads.beside import Beside
+    from zdynamo.threads.log import Log
 
 DEFAULT_PORT = 7480
+SEED_MS = 500  # that a seed has to answer when the gateway starts, and until it is asked again
+SAY_AFTER_SECONDS = 1.0  # of seeds that do not answer
+SAY_AGAIN_SECONDS = 5.0
 
 
 def gateway(
@@ -32,7 +37,9 @@ def gateway(
     name: Annotated[
         list[str] | None,
         typer.Option(
-            "--name", help="A name under which a gateway on loopback is reached, such as by a proxy; repeatable."
+            "--name",
+            metavar="TEXT",
+            help="A name under which a gateway on loopback is reached, such as by a proxy; repeatable.",
         ),
     ] = None,
     log_level: Annotated[
@@ -66,12 +73,15 @@ def gateway(
             "trusted",
             param_hint="--host",
         )
+    if "" in (name or ()):
+        raise typer.BadParameter("it is empty: give the name, or leave it out", param_hint="--name")
     configure(settings.log)
     raise_file_limit()
     served_by, names = f"{host}:{port}", tuple(name or ())
-    with listen("--port", host, port) as listening:
+    with listen("--host", host, "--port", port) as listening:
         log = Log(served_by)
         wake = signals()
+        Thread(target=_look_for_seeds, args=(seed, Log(served_by)), name="seeds", daemon=True).start()
         _keep(
             [
                 Beside(
@@ -84,6 +94,32 @@ def gateway(
             ],
             wake,
         )
+
+
+def _look_for_seeds(seeds: list[str], log: "Log") -> None:
+    """Until one of them has answered. Who waits for that should read why, beside the 503 that workers answer."""
+    from zdynamo.cli.ask import topology_of
+
+    began = time.monotonic()
+    say_due = began + SAY_AFTER_SECONDS
+    while True:
+        refused: dict[str, object] = {}
+        for address in seeds:
+            try:
+                topology_of(address, SEED_MS)
+            except Unreachable:
+                continue
+            except ZdynamoError as error:
+                refused = {"seed": address, "reason": str(error)}
+                continue
+            return
+        now = time.monotonic()
+        if now >= say_due and refused:
+            log.note("warning", "seed.refused", refused)
+        elif now >= say_due:
+            log.note("warning", "seeds.unanswered", {"seeds": seeds, "for_ms": round((now - began) * 1000)})
+        say_due = say_due if now < say_due else now + SAY_AGAIN_SECONDS
+        time.sleep(SEED_MS / 1000)
 
 
 def _keep(workers: "list[Beside]", wake: socket.socket) -> None:

@@ -105,9 +105,9 @@ class Beside:
             self._process = None
 
 
-def listen(option: str, host: str, port: int) -> socket.socket:
-    """A listening socket. Raises: ConfigError that names the option."""
-    place = "" if host == "*" else numeric(option, host)
+def listen(host_option: str, host: str, port_option: str, port: int) -> socket.socket:
+    """A listening socket. Raises: ConfigError that names the option which is wrong."""
+    place = "" if host == "*" else numeric(host_option, host)
     give_up_s = time.monotonic() + TAKEN_S
     while True:
         try:
@@ -115,9 +115,12 @@ def listen(option: str, host: str, port: int) -> socket.socket:
         except OSError as error:
             problem = error
         if problem.errno != errno.EADDRINUSE:
+            option = host_option if problem.errno == errno.EADDRNOTAVAIL else port_option
             raise ConfigError(f"{option}: {host}:{port} cannot be listened on ({problem.strerror}): choose another")
         if time.monotonic() > give_up_s:
-            raise ConfigError(f"{option}: {host}:{port} is in use by another process: stop it or choose another port")
+            raise ConfigError(
+                f"{port_option}: {host}:{port} is in use by another process: stop it or choose another port"
+            )
         time.sleep(LOOK_S)
 
 

@@ -127,7 +127,7 @@ def bind(socket: Socket, option: str, address: str, host: str = "") -> None:
         target = address
     else:
         advertised, _, port = address.rpartition(":")
-        target = f"tcp://{numeric(option, host or advertised)}:{port}"
+        target = f"tcp://{numeric('node.bind' if host else 'node.host', host or advertised)}:{port}"
     try:
         socket.bind(target)
     except zmq.ZMQError as error:
@@ -141,7 +141,7 @@ def bind(socket: Socket, option: str, address: str, host: str = "") -> None:
 
 
 def numeric(option: str, host: str) -> str:
-    """What to bind to. Raises: ConfigError that names the option."""
+    """What to bind to. Raises: ConfigError that names the option, which is that of the host."""
     if host in ("*", "0.0.0.0"):
         return host
     try:

@@ -96,4 +96,5 @@ def _run(server: Server, beside: Beside | None, wake: socket.socket) -> None:
 def _listening(config: Config) -> socket.socket:
     """Raises: ConfigError."""
     host, _, port = addresses_of(config).http.rpartition(":")
-    return listen("node.http_port", config.node.bind or host, int(port))
+    option, place = ("node.bind", config.node.bind) if config.node.bind else ("node.host", host)
+    return listen(option, place, "node.http_port", int(port))
