@@ -4,8 +4,21 @@ from random import Random
 
 import pytest
 
-from simulation.scenes import NAMES, cluster, delete, get, held, held_values, put, request_id, values
-from zdynamo.messages import Absent, Found, Put
+from simulation.scenes import (
+    BUCKET,
+    DEADLINE_MS,
+    NAMES,
+    ask,
+    cluster,
+    delete,
+    get,
+    held,
+    held_values,
+    put,
+    request_id,
+    values,
+)
+from zdynamo.messages import Absent, Delete, Done, Found, Put
 from zdynamo.testing.simulator import Simulation
 
 KEY = b"cart"
@@ -199,3 +212,34 @@ def test_a_retried_put_through_a_coordinator_that_had_not_heard_of_it_is_one_val
         found = get(simulation, node, KEY, r=3)
         assert isinstance(found, Found)
         assert [sibling.value for sibling in found.siblings] == [b"value"]
+
+
+@pytest.mark.parametrize("condition", ["", "absent"])
+def test_a_late_retry_of_what_another_has_written_over_gives_no_context_that_covers_the_other(condition: str) -> None:
+    simulation = cluster()
+    request = request_id()
+    put(simulation, "a", KEY, b"mine", request=request, attempt=2, condition=condition)
+    seen = get(simulation, "b", KEY)
+    assert isinstance(seen, Found)
+    put(simulation, "b", KEY, b"theirs", seen.context)
+
+    retried = put(simulation, "c", KEY, b"mine", request=request, attempt=3, condition=condition)
+    put(simulation, "c", KEY, b"next", retried.context)
+
+    assert values(get(simulation, "a", KEY, pr=2)) == {b"theirs", b"next"}
+
+
+def test_a_late_retry_of_a_delete_gives_no_context_that_covers_what_was_written_since() -> None:
+    simulation = cluster()
+    put(simulation, "a", KEY, b"old")
+    request = request_id()
+    ask(simulation, "a", Delete(request, "", DEADLINE_MS, BUCKET, KEY, 1))
+    seen = get(simulation, "b", KEY)
+    assert isinstance(seen, Absent)
+    put(simulation, "b", KEY, b"theirs", seen.context)
+
+    retried = ask(simulation, "c", Delete(request, "", DEADLINE_MS, BUCKET, KEY, 2))
+    assert isinstance(retried, Done)
+    put(simulation, "c", KEY, b"next", retried.context)
+
+    assert values(get(simulation, "a", KEY, pr=2)) == {b"theirs", b"next"}

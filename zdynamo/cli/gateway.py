@@ -55,7 +55,7 @@ def gateway(
     Example: zdynamo gateway --seed 10.0.0.1:7400 --seed 10.0.0.2:7400 --workers 2 --port 8080
     """
     from zdynamo.http.settings import Serving, command
-    from zdynamo.loading import check_address, is_loopback, load
+    from zdynamo.loading import check_address, load
     from zdynamo.threads.beside import Beside, listen
     from zdynamo.threads.foreground import raise_file_limit, signals
     from zdynamo.threads.log import Log, configure
@@ -67,14 +67,7 @@ def gateway(
         flags = {"log.level": log_level, "log.format": "json" if as_json else None}
         settings = load(None, os.environ, flags, {"log.level": "--log-level"})
         check_installed(settings.tracing)
-    if not is_loopback(host) and not insecure:
-        raise typer.BadParameter(
-            f"{host} is beyond loopback, and whoever reaches it can read and write: add --insecure if the network is "
-            "trusted",
-            param_hint="--host",
-        )
-    if "" in (name or ()):
-        raise typer.BadParameter("it is empty: give the name, or leave it out", param_hint="--name")
+    _check(host, name or [], insecure=insecure)
     configure(settings.log)
     raise_file_limit()
     served_by, names = f"{host}:{port}", tuple(name or ())
@@ -94,6 +87,20 @@ def gateway(
             ],
             wake,
         )
+
+
+def _check(host: str, names: list[str], *, insecure: bool) -> None:
+    """Raises: typer.BadParameter."""
+    from zdynamo.loading import is_loopback
+
+    if not is_loopback(host) and not insecure:
+        raise typer.BadParameter(
+            f"{host} is beyond loopback, and whoever reaches it can read and write: add --insecure if the network is "
+            "trusted",
+            param_hint="--host",
+        )
+    if "" in names:
+        raise typer.BadParameter("it is empty: give the name, or leave it out", param_hint="--name")
 
 
 def _look_for_seeds(seeds: list[str], log: "Log") -> None:

@@ -173,5 +173,7 @@ class Faults:
 
 def _is_whole(node: SimulatedNode) -> bool:
     """It has got back all that it may have lost."""
-    partitions, view = node.node._state.partitions, node.view
-    return view is not None and view.layout is not None and not partitions.doubts and not partitions.rounds_lost
+    partitions, placement = node.node._state.partitions, node.node._placement
+    if placement is None or not placement.owners:  # it has not looked yet what it may have lost
+        return False
+    return not partitions.doubts and not partitions.rounds_lost

@@ -275,7 +275,7 @@ class Requests:
         record = merge(read.record, self._state.replica.load(operation.key).record)
         held = written_by(record, operation.request)
         if held is not None:
-            context = context_after(record, held, seen)
+            context = context_after(record, held, seen, operation.request)
             return self._settle(operation, record, context, read.round, placement, now)
         if holds(condition, record, seen, sibling, self._state.clock.wall_ms(now), lww=operation.lww):
             covering = carrying(sibling, record.siblings)
@@ -300,9 +300,12 @@ class Requests:
             record, wall_ms = read.record, self._state.clock.wall_ms(now)
             if not record.siblings:
                 return [answer(operation.origin, Done(message.request, b"", changed=False))]
-            written = written_by(record, message.request) is not None
-            operation.changed = written or bool(shown(record, wall_ms, lww=operation.lww))
-            if written or is_dead(record, wall_ms=0):  # what only the clock says is dead, is dead if that is right
+            held = written_by(record, message.request)
+            operation.changed = held is not None or bool(shown(record, wall_ms, lww=operation.lww))
+            if held is not None:
+                context = context_after(record, held, NOTHING_SEEN, message.request)
+                return self._settle(operation, record, context, read.round, placement, now)
+            if is_dead(record, wall_ms=0):  # what only the clock says is dead, is dead if that is right
                 return self._settle(operation, record, record.clock, read.round, placement, now)
             covering = carrying(tombstone, record.siblings)
             return self._writes.begin(operation, covering, record.clock, placement, now)

@@ -80,8 +80,10 @@ def turned_down(operation: Write, refusal: Answer) -> list[Effect]:
     return [answer(operation.origin, unknown if operation.unsure else refusal)]
 
 
-def context_after(record: Record, sibling: Sibling, seen: Clock) -> Clock:
+def context_after(record: Record, sibling: Sibling, seen: Clock, request: bytes) -> Clock:
     """What a writer has seen after its write: all of the record if nothing else is left in it."""
+    if sibling.request != request:
+        return seen  # another has written over it since, and that the writer has not seen
     if len(record.siblings) == 1:
         return record.clock
     if any(covers(seen, left.dot) for left in record.siblings if left.dot != sibling.dot):

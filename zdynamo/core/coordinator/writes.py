@@ -66,7 +66,7 @@ class Writes:
         held = written_by(copy.record, operation.request)
         if held is not None:
             operation.unsure = True
-            operation.context = context_after(copy.record, held, seen or NOTHING_SEEN)
+            operation.context = context_after(copy.record, held, seen or NOTHING_SEEN, operation.request)
             operation.clock = copy.record.clock
             self._staged.append(operation)  # it may be of this very batch
             return self._send(operation, copy.encoded, placement, now)
@@ -277,7 +277,7 @@ class Writes:
             count_beside(self._state, operation.key, copy.record, record, placement)
         operation.clock = record.clock
         operation.siblings = len(record.siblings)
-        operation.context = context_after(record, sibling, seen)
+        operation.context = context_after(record, sibling, seen, operation.request)
         self._staged.append(operation)
         return self._replica.stage(operation.key, dot[1], record, copy)
 
