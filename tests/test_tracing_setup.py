@@ -92,7 +92,7 @@ def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("endpoint", ["localhost:4318", "http://", "grpc://localhost:4317"])
 def test_an_endpoint_is_a_url(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match=r"tracing\.endpoint is .*: write it as a URL"):
+    with pytest.raises(ConfigError, match=r"ZDYNAMO_TRACING_ENDPOINT is .*: write it as a URL"):
         load(None, {"ZDYNAMO_TRACING_ENDPOINT": endpoint}, {})
 
 

@@ -74,7 +74,7 @@ def test_every_verb_shows_an_example_and_json_in_its_help(verb: str) -> None:
 
 
 def test_the_examples_of_start_wait_for_three_members_before_it_is_decided_who_owns_the_data() -> None:
-    examples = [line for line in zdynamo("start", "--help").stdout.splitlines() if "Example:" in line]
+    examples = [line for line in run("start", "--help").stdout.splitlines() if "Example:" in line]
 
     assert len(examples) == 2
     assert all("--min-members 3" in example for example in examples)
@@ -197,12 +197,12 @@ def test_a_wrong_setting_is_one_line_that_names_it_as_it_was_given_and_exit_2(
     ids=str,
 )
 def test_wrong_usage_is_said_in_one_style(arguments: list[str], line: str) -> None:
-    assert zdynamo(*arguments).stderr == f"zdynamo: {line}\n"
+    assert run(*arguments).stderr == f"zdynamo: {line}\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_help_shows_a_type_of_python(verb: str) -> None:
-    assert not re.search(r"<\w+\[|<class", zdynamo(verb, "--help").stdout)
+    assert not re.search(r"<\w+\[|<class", run(verb, "--help").stdout)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_no_help_shows_a_type_of_python(verb: str) -> None:
     ids=str,
 )
 def test_a_host_that_is_not_known_is_not_blamed_on_the_port(arguments: list[str], blamed: str) -> None:
-    done = zdynamo(*arguments, "--insecure")
+    done = run(*arguments, "--insecure")
 
     assert_one_line(done, 1)
     assert done.stderr.startswith(f"zdynamo: {blamed}: the host nope.invalid is not known: ")
