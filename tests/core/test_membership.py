@@ -338,7 +338,7 @@ def test_a_node_that_was_a_member_goes_on_in_the_next_epoch_and_persists_it_firs
     assert (again.me.id, again.me.epoch, again.me.version) == (first.id, 2, 2)
 
 
-def test_seeds_are_asked_again_when_all_other_members_are_down() -> None:
+def test_seeds_and_a_known_member_are_asked_again_when_all_other_members_are_down() -> None:
     profile = Profile(
         name="a", addresses=Addresses("a:1", "a:2", "a:3", ""), zone="", weight=1, seeds=("s:1",), found=False,
         constants=Constants(16, 3, HASH_VERSION, 1, "a"),
@@ -350,7 +350,7 @@ def test_seeds_are_asked_again_when_all_other_members_are_down() -> None:
     for ms in range(50, 12_000, 50):
         asked += [e for e in membership.step(Ticked(), Now(ms, WALL_MS + ms)) if isinstance(e, AskSeed)]
 
-    assert asked == [AskSeed("s:1", "cluster")] * 3
+    assert asked == [AskSeed("s:1", "cluster"), *[AskSeed("s:1", "cluster"), AskSeed("b:client", "cluster")] * 2]
 
 
 def test_a_seed_of_another_cluster_is_noted_when_the_node_has_long_been_a_member() -> None:
