@@ -190,7 +190,7 @@ def test_a_node_without_the_extra_says_what_to_install(
 
     code, said = ended(nodes.start("a", 0, "--found", memory=True))
 
-    assert code == 1
+    assert code == 2
     assert said == [
         "zdynamo: tracing.exporter is otlp, and that needs OpenTelemetry (it is not installed): "
         "pip install 'zdynamo[otel]', or set it to off"

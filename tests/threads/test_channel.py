@@ -128,7 +128,7 @@ def test_an_address_in_use_is_named_with_its_option() -> None:
 @pytest.mark.parametrize(
     ("host", "message"),
     [
-        ("no.such.host.invalid", "node.port: the host no.such.host.invalid is not known"),
+        ("no.such.host.invalid", "node.bind: the host no.such.host.invalid is not known"),
         ("192.0.2.1", "node.port: 127.0.0.1:7999 cannot be bound"),
     ],
 )
