@@ -1,7 +1,9 @@
 """The verb `simulate`: which seeds, what is shown, and what a failure tells."""
 
 import json
+import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +72,13 @@ def test_the_help_names_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
     shown = "".join(capsys.readouterr().out.split())  # lines are broken behind hyphens too
     assert FAULTS.split(", ") == list(KINDS)
     assert [kind for kind in KINDS if kind not in shown] == []
+
+
+def test_the_documentation_says_what_each_fault_does() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+    cells = re.findall(r"^\| ((?:`[a-z-]+` ?)+)\| [^|]+ \|$", text, re.MULTILINE)
+
+    assert sorted(re.findall(r"`([a-z-]+)`", " ".join(cells))) == sorted(KINDS)
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,7 @@ def test_the_old_folder_of_a_node_that_moved_ends_when_it_is_started_again() -> 
 
     assert zombie.failed == "a node with the same id is alive at b2:client: was the data folder copied?"
     assert "b2" in simulation.nodes
+    assert [noted.name for _, name, noted in simulation.notes if name == "b2"].count("member.old_copy") == 1
 
 
 def test_a_lost_store_is_not_forgotten_when_the_node_dies_again_at_once() -> None:

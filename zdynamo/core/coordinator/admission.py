@@ -1,12 +1,24 @@
 """Is this request one that the cluster can serve? If not, the answer that says why and what to do."""
 
+from zdynamo.core.events import Now
 from zdynamo.core.owners.placement import Placement
 from zdynamo.core.settings import NodeLimits
+from zdynamo.core.state import State
 from zdynamo.messages import CONTEXT_BYTES_MAX, TTL_MS_MAX, Delete, Get, Put, Refused
 from zdynamo.partition import BUCKET_BYTES_MAX
 
 SURELY_FITS = BUCKET_BYTES_MAX // 4  # characters of a bucket's name, whatever they are
+RETRY_AFTER_MS = 50  # told to clients whose request would not fit; about the time to work off a full budget
+DISK_FULL = "the disk is full: ask again, or another node"
 ATTEMPTS_MAX = 1_000_000  # forwarding raises it, and it has to stay a number that can be sent
+
+
+def due_ms_of(deadline_ms: int, state: State, now: Now) -> int | None:
+    """Until when to answer, monotonic; `deadline_ms`: what is left of it. None: it is too late already."""
+    if deadline_ms <= 0:
+        state.counters["requests.late"] += 1
+        return None
+    return now.monotonic_ms + min(deadline_ms, state.limits.deadline_ms_max)
 
 
 def refusal(message: Get | Put | Delete, placement: Placement, limits: NodeLimits) -> Refused | None:

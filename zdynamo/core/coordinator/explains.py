@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from zdynamo.core.coordinator.listed import digest_of
 from zdynamo.core.coordinator.pending import Handler, Pending, answer
-from zdynamo.core.coordinator.questions import due_ms_of, turned_away
+from zdynamo.core.coordinator.questions import admitted
 from zdynamo.core.coordinator.tally import Tally
 from zdynamo.core.events import Effect, Now, Send
 from zdynamo.core.owners.placement import Placement
@@ -74,12 +74,9 @@ class Explains:
         self, client: bytes, request: Explain, placement: Placement, now: Now, *, deadline_ms: int
     ) -> list[Effect]:
         """`deadline_ms`: what is left of it here and now."""
-        away = turned_away(request, placement, self._state, self._pending)
-        if away is not None:
-            return [answer(client, away)]
-        due_ms = due_ms_of(deadline_ms, self._state, now)
-        if due_ms is None:
-            return []
+        due_ms = admitted(request, placement, self._state, self._pending, now, deadline_ms=deadline_ms)
+        if not isinstance(due_ms, int):
+            return [answer(client, due_ms)] if due_ms else []
         key = storage_key(request.bucket.encode(), request.key, placement.view.constants.partitions)
         patience_ms = PATIENCE * self._state.limits.replica_timeout_ms
         due_ms = min(due_ms, now.monotonic_ms + patience_ms)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from zdynamo.core.coordinator.admission import RETRY_AFTER_MS
 from zdynamo.core.coordinator.pending import Origin, answer
 from zdynamo.core.events import Effect, News, Now
 from zdynamo.core.owners.placement import Placement
@@ -12,7 +13,6 @@ from zdynamo.messages import Absent, Delete, Get, LayoutWanted, NodeId, Overload
 from zdynamo.partition import storage_key
 
 HELD_MAX = 1000  # requests that wait for the first layout; beyond, overloaded
-RETRY_AFTER_MS = 50
 
 DataRequest = Get | Put | Delete
 

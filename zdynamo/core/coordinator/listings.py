@@ -7,11 +7,11 @@ of them has more. Where all of them show the same record the key is listed; wher
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
+from zdynamo.core.coordinator.admission import DISK_FULL, RETRY_AFTER_MS
 from zdynamo.core.coordinator.listed import Stretch, is_of, look, stretch_of
 from zdynamo.core.coordinator.pending import Handler, Pending, answer
-from zdynamo.core.coordinator.questions import LIMIT_MAX, NO_LAYOUT, due_ms_of, turned_away
+from zdynamo.core.coordinator.questions import LIMIT_MAX, NO_LAYOUT, admitted
 from zdynamo.core.coordinator.tally import Tally
-from zdynamo.core.coordinator.writes import RETRY_AFTER_MS
 from zdynamo.core.events import Effect, Now, Send
 from zdynamo.core.owners.placement import Placement
 from zdynamo.core.records.record import EMPTY, Record, decode_record, merge, shown
@@ -34,7 +34,6 @@ from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key, split_stor
 
 LISTINGS_MAX = 64  # in progress on a node, which holds R pages for each; beyond, overloaded
 READS_MAX = 100  # keys of a page on which replicas differ; it ends before the next
-DISK_FULL = "the disk is full: ask again, or another node"
 
 Fetch = Callable[[int, bytes, Placement], ReplicaFetched]  # what this node tells of a storage key
 
@@ -147,12 +146,9 @@ class Listings:
         surely_empty: bool = False,
     ) -> list[Effect]:
         """`deadline_ms`: what is left of it here and now. `surely_empty`: no node has taken any data yet."""
-        away = turned_away(request, placement, self._state, self._pending)
-        if away is not None:
-            return [answer(client, away)]
-        due_ms = due_ms_of(deadline_ms, self._state, now)
-        if due_ms is None:
-            return []
+        due_ms = admitted(request, placement, self._state, self._pending, now, deadline_ms=deadline_ms)
+        if not isinstance(due_ms, int):
+            return [answer(client, due_ms)] if due_ms else []
         bucket = request.bucket.encode()
         stretch = stretch_of(bucket, request.partition, prefix=request.prefix, after=request.after)
         if surely_empty or stretch.start >= stretch.end:

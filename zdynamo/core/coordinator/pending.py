@@ -12,6 +12,7 @@ from zdynamo.core.anti_entropy.pace import Pace
 from zdynamo.core.coordinator.tally import Tally
 from zdynamo.core.events import Effect, Now, Reply, Send
 from zdynamo.core.owners.placement import Placement
+from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
     Absent,
     ConditionFailed,
@@ -55,6 +56,12 @@ class Operation(Protocol):
     tally: Tally
 
     handler: "Handler"
+
+
+class WithDeadline(Operation, Protocol):
+    """One that a client waits for until then, whenever it is looked at before."""
+
+    deadline_at_ms: int
 
 
 class Handler(Protocol):
@@ -116,6 +123,17 @@ class Pending:
         """Its `due_ms` has changed."""
         if self._next_due_ms is None or operation.due_ms < self._next_due_ms:
             self._next_due_ms = operation.due_ms
+
+    def is_full(self, limits: NodeLimits) -> bool:
+        """Whether no more may be taken on."""
+        return self.unanswered >= limits.requests_max or self.bytes_in_flight >= limits.in_flight_bytes_max
+
+    def waits(self, operation: WithDeadline, until_ms: int, now_ms: int) -> bool:
+        """Postpone it until its peers have had their time, or else to its deadline. Whether they have some left."""
+        waits = now_ms < until_ms
+        operation.due_ms = until_ms if waits and until_ms < operation.deadline_at_ms else operation.deadline_at_ms
+        self.postpone(operation)
+        return waits
 
     def counted(self, operation: Operation, peer: NodeId) -> bool:
         """The peer has done its part; whether it had been asked and this is the first that is heard of it."""

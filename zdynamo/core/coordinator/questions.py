@@ -1,8 +1,7 @@
 """What listings and explanations have in common: they are answered where they arrive, and never handed on."""
 
-from zdynamo.core.coordinator.admission import refusal
+from zdynamo.core.coordinator.admission import RETRY_AFTER_MS, due_ms_of, refusal
 from zdynamo.core.coordinator.pending import Pending
-from zdynamo.core.coordinator.writes import RETRY_AFTER_MS
 from zdynamo.core.events import Now
 from zdynamo.core.owners.placement import Placement
 from zdynamo.core.state import State
@@ -15,12 +14,12 @@ NO_LAYOUT = "the cluster has taken no data yet, as far as this node knows: ask a
 Question = ListKeys | Explain
 
 
-def turned_away(
-    question: Question, placement: Placement, state: State, pending: Pending
-) -> Overloaded | Refused | None:
-    """The answer to a question that this node does not take on; None: it does."""
+def admitted(
+    question: Question, placement: Placement, state: State, pending: Pending, now: Now, *, deadline_ms: int
+) -> int | Overloaded | Refused | None:
+    """Until when to answer, monotonic; or the answer at once; None: it is too late for any."""
     limits = state.limits
-    if pending.unanswered >= limits.requests_max or pending.bytes_in_flight >= limits.in_flight_bytes_max:
+    if pending.is_full(limits):
         state.counters["requests.overloaded"] += 1
         return Overloaded(question.request, RETRY_AFTER_MS)
     refused = refusal(_read_like(question), placement, limits)
@@ -29,15 +28,8 @@ def turned_away(
         refused = Refused(question.request, reason) if reason else None
     if refused is not None:
         state.counters["requests.refused"] += 1
-    return refused
-
-
-def due_ms_of(deadline_ms: int, state: State, now: Now) -> int | None:
-    """Until when to answer, monotonic; None: it is too late already."""
-    if deadline_ms <= 0:
-        state.counters["requests.late"] += 1
-        return None
-    return now.monotonic_ms + min(deadline_ms, state.limits.deadline_ms_max)
+        return refused
+    return due_ms_of(deadline_ms, state, now)
 
 
 def _read_like(question: Question) -> Get:

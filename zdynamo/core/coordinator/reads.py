@@ -252,11 +252,7 @@ class Reads:
         if now.monotonic_ms >= operation.deadline_at_ms:
             return self._give_up(operation)
         patient_ms = operation.began_ms + self._patience.timeout_ms(silent, 0)
-        operation.due_ms = operation.deadline_at_ms
-        if now.monotonic_ms < patient_ms < operation.deadline_at_ms:
-            operation.due_ms = patient_ms
-        self._pending.postpone(operation)
-        if now.monotonic_ms < patient_ms:
+        if self._pending.waits(operation, patient_ms, now.monotonic_ms):
             return []
         operation.patient = False
         effects = timed_out(silent, operation.began_ms, self._patience, placement, now)

@@ -6,7 +6,7 @@ reached; a get is coordinated where it arrives.
 
 from functools import partial
 
-from zdynamo.core.coordinator.admission import refusal
+from zdynamo.core.coordinator.admission import DISK_FULL, RETRY_AFTER_MS, due_ms_of, refusal
 from zdynamo.core.coordinator.forming import DataRequest, Forming, Held
 from zdynamo.core.coordinator.forwards import HOPS_MAX, Arrivals, Forwarding, Forwards
 from zdynamo.core.coordinator.pending import Origin, Pending, answer
@@ -14,7 +14,7 @@ from zdynamo.core.coordinator.reads import Read, Reads, Seen, Then
 from zdynamo.core.coordinator.repairs import Repair, Repairs
 from zdynamo.core.coordinator.tally import Quorum
 from zdynamo.core.coordinator.write import Write, context_after, turned_down
-from zdynamo.core.coordinator.writes import RETRY_AFTER_MS, Writes
+from zdynamo.core.coordinator.writes import Writes
 from zdynamo.core.events import Effect, Now, Reply, Send
 from zdynamo.core.owners.placement import Placement
 from zdynamo.core.reaping.rounds import HeardRound
@@ -49,7 +49,6 @@ from zdynamo.partition import storage_key
 
 NO_DOT = (0, 0, 0)
 NOT_THERE = ("disk", "limit", "stale layout", "unsettled")  # why a replica refuses what another may take
-DISK_FULL = "the disk is full: ask again, or another node"
 
 
 class Requests:
@@ -75,18 +74,14 @@ class Requests:
         """Refuse it, shed it, or take it on. `deadline_ms`: what is left of it here and now."""
         if hops and not self._arrivals.is_new(origin):
             return []
-        limits, pending = self._limits, self.pending
-        if pending.unanswered >= limits.requests_max or pending.bytes_in_flight >= limits.in_flight_bytes_max:
+        if self.pending.is_full(self._limits):
             return [self._overloaded(origin, message)]
-        refused = refusal(message, placement, limits)
+        refused = refusal(message, placement, self._limits)
         if refused is not None:
             self._counters["requests.refused"] += 1
             return [answer(origin, refused)]
-        if deadline_ms <= 0:
-            self._counters["requests.late"] += 1
-            return []
-        due_ms = now.monotonic_ms + min(deadline_ms, limits.deadline_ms_max)
-        return self._coordinate(origin, message, hops, due_ms, placement, now)
+        due_ms = due_ms_of(deadline_ms, self._state, now)
+        return [] if due_ms is None else self._coordinate(origin, message, hops, due_ms, placement, now)
 
     def layout_known(self, placement: Placement, now: Now) -> list[Effect]:
         """Take on what was waiting for the first layout."""

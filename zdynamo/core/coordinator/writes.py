@@ -7,6 +7,7 @@ An owner that is down, or silent for longer than its replica timeout, is replace
 for it. Where an owner drops out after the client has its answer, the coordinator keeps the hint itself.
 """
 
+from zdynamo.core.coordinator.admission import RETRY_AFTER_MS
 from zdynamo.core.coordinator.pending import Answer, Origin, Pending, answer
 from zdynamo.core.coordinator.tally import Tally
 from zdynamo.core.coordinator.write import NOBODY, Write, context_after, turned_down
@@ -34,7 +35,6 @@ from zdynamo.messages import (
 )
 from zdynamo.partition import split_storage_key
 
-RETRY_AFTER_MS = 50  # told to clients whose request would not fit; about the time to work off a full budget
 OPERATION_BYTES = 512  # about what an operation takes in memory beside its record
 
 
@@ -168,11 +168,7 @@ class Writes:
             self._pending.drop(operation)
             return effects
         patient_ms = operation.began_ms + self._patience.timeout_ms(silent, operation.size)
-        operation.due_ms = operation.deadline_at_ms
-        if now.monotonic_ms < patient_ms < operation.deadline_at_ms:
-            operation.due_ms = patient_ms
-        self._pending.postpone(operation)
-        if now.monotonic_ms < patient_ms:
+        if self._pending.waits(operation, patient_ms, now.monotonic_ms):
             return []
         effects = timed_out(silent, operation.began_ms, self._patience, placement, now)
         for owner in silent if not operation.answered else ():

@@ -1,7 +1,7 @@
 """Is a member there? Silence, unanswered pings and lost connections make it suspect; a pong alone makes it alive.
 
-Heartbeats are judged by phi accrual (`core.rhythm`); pings prove the path that data takes (paper 4.8.3). A suspect is
-pinged often, others are asked about it, and `core.suspicion` says when it is given up.
+Heartbeats are judged by phi accrual (`rhythm.py`); pings prove the path that data takes (paper 4.8.3). A suspect is
+pinged often, others are asked about it, and `suspicion.py` says when it is given up.
 """
 
 from typing import Literal

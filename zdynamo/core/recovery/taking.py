@@ -36,14 +36,15 @@ class Taking:
         if message.round + 1 < self._state.rounds.of(message.partition):
             self._state.partitions.keep(message.partition)
             return True, [Noted("pull.refused", {"peer": peer, "reason": "stale round"}, "warning")]
-        ahead = self._merge(message, given, placement, now)
-        again = not (message.last or message.records)
+        since_ms = self._ahead_since_ms
+        waits = since_ms is None or now.monotonic_ms - since_ms < CLOCKS_MS  # else one wrong clock would last for ever
+        ahead = self._merge(message, given, placement, now, waits=waits)
+        again = not (message.last or message.records) or bool(ahead and waits)
         effects: list[Effect] = []
-        if ahead and self._waits(now):
-            again = True
-            if now.monotonic_ms == self._ahead_since_ms:
-                effects = [Noted("pull.waits", _fields(peer, ahead), "warning")]
-        elif ahead:
+        if ahead and since_ms is None:
+            self._ahead_since_ms = now.monotonic_ms
+            effects = [Noted("pull.waits", _fields(peer, ahead), "warning")]
+        elif ahead and not waits:
             effects = [Noted("pull.skipped", _fields(peer, ahead), "warning")]
             self._counters["pulls.skipped"] += len(ahead)
         if not again:
@@ -51,8 +52,8 @@ class Taking:
         self._state.partitions.keep(message.partition)
         return again, effects
 
-    def _merge(self, message: Page, given: Given, placement: Placement, now: Now) -> list[bytes]:
-        """Returns the keys of records from the future; while they are waited for, nothing behind the first is taken."""
+    def _merge(self, message: Page, given: Given, placement: Placement, now: Now, *, waits: bool) -> list[bytes]:
+        """Returns the keys of records from the future; who waits for them takes nothing behind the first."""
         latest_ms = self._state.clock.latest_ms(now)
         ahead: list[bytes] = []
         for key, encoded in message.records:
@@ -63,7 +64,7 @@ class Taking:
             merged = self._state.replica.merge(0, key, encoded, message.round, latest_ms)
             if merged.refused is not None and merged.refused.reason == "clock skew":
                 ahead.append(key)
-                if self._waits(now):
+                if waits:
                     break
                 # Others refuse it too, so that only W=1 can have acknowledged what is new in it.
                 given.taken = given.taken and self._state.buckets.of_key(key).w > 1 and _is_first(encoded)
@@ -73,12 +74,6 @@ class Taking:
                 self._counters["pulls.records"] += 1
             given.after = key
         return ahead
-
-    def _waits(self, now: Now) -> bool:
-        """Not for ever, or one wrong clock would keep this node waiting until that time has come."""
-        if self._ahead_since_ms is None:
-            self._ahead_since_ms = now.monotonic_ms
-        return now.monotonic_ms - self._ahead_since_ms < CLOCKS_MS
 
 
 def _fields(peer: str, keys: list[bytes]) -> dict[str, object]:
