@@ -728,6 +728,29 @@ def test_setting_aside_goes_on_after_a_restart() -> None:
     assert again.settled_of(OLD) == ReplicaFetched(5, True, 5, b"")
 
 
+@pytest.mark.parametrize("settled", [True, False], ids=["others_sure", "others_unsure"])
+def test_a_backup_made_while_an_older_one_was_aside_is_an_old_copy_as_a_whole(settled: bool) -> None:
+    """What had come in sight by then is as old as what was aside, also under a key that has been moved before."""
+    node = old_copy()
+    node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))
+    node.tick()
+    assert node.node._state.partitions.doubts[0].aside == "moved"
+    for key in (OLD, THIRD):
+        node.hears("b", StoreReplica(3, 1000, (), 5, key, record(b"removed later", actor=9)))
+    backup = Puller(view(), store=node.store)
+
+    backup.hears("b", StoreReplica(2, 1000, (), 7, NEW, record(b"newer", actor=9)))
+    assert [backup.settled_of(key) for key in (OLD, THIRD)] == [ReplicaFetched(5, False, 7, b"")] * 2
+    backup.gets_all(lambda _, asked: Page(asked.request, asked.partition, settled, 7, (), last=True))
+
+    old = backup.settled_of(OLD).record
+    values = {sibling.value for sibling in decode_record(old).siblings} if old else set()
+    assert values == (set() if settled else {b"removed since", b"removed later"})
+    assert bool(backup.settled_of(THIRD).record) == (not settled)
+    assert decode_record(backup.settled_of(NEW).record).siblings
+    assert [key for key, _ in backup.store.scan(b"\xff\xffaside", b"\xff\xffasidf")] == []
+
+
 def test_while_an_old_copy_is_on_its_way_out_of_sight_nothing_of_it_is_given() -> None:
     node = old_copy()
     node.hears("b", StoreReplica(2, 1000, (), 5, NEW, record(b"new", actor=8)))

@@ -15,7 +15,7 @@ from zdynamo.core.reaping.tombstones import Tombstones
 from zdynamo.core.records.dots import BIRTH_BYTES, Dots
 from zdynamo.core.records.hybrid_clock import HybridClock
 from zdynamo.core.records.record import EMPTY, decode_record
-from zdynamo.core.replicas.aside import Aside
+from zdynamo.core.replicas.aside import Aside, Moving
 from zdynamo.core.replicas.replica import NO_COPY, Replica
 from zdynamo.partition import PARTITIONS_MAX, partition_of_storage_key, storage_key, stretch
 from zdynamo.storage.memory import MemoryStore
@@ -103,7 +103,7 @@ def do_build(copies: Copies, key: bytes, number: int) -> None:
 
 
 def do_set_aside(copies: Copies, key: bytes, number: int) -> None:
-    copies.aside.moving.setdefault(partition_of_storage_key(key), b"")
+    copies.aside.moving.setdefault(partition_of_storage_key(key), Moving(b"", b"\x00\x00\x00\x01"))
     copies.aside.clear(key)
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct, msgpack
 
 from zdynamo.core.recovery.session import POWER_CUT
+from zdynamo.core.replicas.aside import TIME_BYTES, Moving
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.messages import NodeId
 from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
@@ -41,6 +42,7 @@ class Doubt(Struct, array_like=True):
     given: dict[NodeId, Given] = {}
     aside: Aside = ""  # what was held before is an old copy: where it is on its way out of sight, and away or back
     moved: bytes = b""  # out of sight up to this storage key
+    times: int = 0  # that it was found to be an old copy
 
 
 class _Kept(Struct, array_like=True):
@@ -96,9 +98,13 @@ class Partitions:
         return self._doubts
 
     @property
-    def moving(self) -> dict[int, bytes]:
-        """Where an old copy is on its way out of sight: the storage key up to which that is done."""
-        return {partition: doubt.moved for partition, doubt in self._doubts.items() if doubt.aside == "moving"}
+    def moving(self) -> dict[int, Moving]:
+        """Where an old copy is on its way out of sight, and how far."""
+        return {
+            partition: Moving(doubt.moved, doubt.times.to_bytes(TIME_BYTES, "big"))
+            for partition, doubt in self._doubts.items()
+            if doubt.aside == "moving"
+        }
 
     def layout_known(self, owned: Iterable[int], *, took_over: bool) -> str:
         """Which partitions this node owns. Returns why they are unsettled as of now, "" if nothing new is known."""
@@ -148,6 +154,14 @@ class Partitions:
         self._kept.rounds_lost = lost
         self._told.clear()
         self._keep()
+
+    def set_aside(self, partition: int, why: str) -> None:
+        """What is held of it is an old copy, also if an older one is on its way out of sight, or back."""
+        self._worsen(partition, why)
+        doubt = self._doubts[partition]
+        doubt.aside, doubt.moved = "moving", b""
+        doubt.times += 1
+        self.keep(partition)
 
     def doubt(self, partitions: Iterable[int], why: str) -> None:
         """Something may be missing from them as of now, also from what has been compared already."""

@@ -121,13 +121,8 @@ class Pulls:
         if placement.me not in placement.owners[partition] and not self._holds_any(partition):
             return []
         known = not self._partitions.is_settled(partition)
-        self._partitions.doubt([partition], OLD_PARTITION)
-        doubt = self._partitions.doubts[partition]
-        if not doubt.aside:
-            doubt.aside, doubt.moved = "moving", b""
-            self._state.aside.moving[partition] = b""
-            self._fresh.add(partition)
-            self._partitions.keep(partition)
+        self._partitions.set_aside(partition, OLD_PARTITION)
+        self._fresh.add(partition)
         if self._asked is not None and self._asked.partition == partition:
             self._asked = None  # whatever comes, it will be asked again
         self._look(0)
@@ -305,8 +300,9 @@ class Pulls:
         aside = self._state.aside
         if doubt.aside == "moving":
             if aside.move(partition):
-                doubt.aside = "moved"
-            doubt.moved = aside.moving.get(partition, b"")
+                doubt.aside, doubt.moved = "moved", b""
+            else:
+                doubt.moved = aside.moving[partition].after
         else:
             taken = aside.take(partition)
             for key, stored in taken:

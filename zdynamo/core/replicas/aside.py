@@ -3,20 +3,32 @@
 Something may have been removed since that copy was made, so nothing of it may be shown, merged or sent. It is moved to
 the node's own keys, in slices; whoever comes to a key first moves it. A record that this very process has written over
 nothing is no part of the old copy, and stays.
+
+An old copy may have been made while an older one was aside. Then what came in sight since then is moved too, to what is
+aside already: each value tells which time it was moved, or a key that has been moved before would be taken for done.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from zdynamo.core.anti_entropy.trees import Trees
 from zdynamo.core.reaping.tombstones import Tombstones
 from zdynamo.core.records.dots import BIRTH_BYTES, Dots
-from zdynamo.core.records.record import EMPTY, decode_record
+from zdynamo.core.records.record import EMPTY, decode_record, encode_record, merge
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.partition import partition_of_storage_key, stretch
 
-KEY = OWN_KEYS + b"aside"  # and the storage key; an empty value: nothing was held there
+KEY = OWN_KEYS + b"aside"  # and the storage key; the value: `[which time: 4 bytes][copy]`, no copy if none was held
+TIME_BYTES = 4
 SLICE_RECORDS = 200  # moved in one step
 SLICE_BYTES = 2**20
+
+
+class Moving(NamedTuple):
+    """How far a partition has been moved."""
+
+    after: bytes  # the storage key up to which that is done
+    time: bytes  # which time it is moved
 
 
 class Aside:
@@ -27,24 +39,24 @@ class Aside:
         self._dots = dots
         self._tombstones = tombstones
         self._trees = trees
-        self.moving: dict[int, bytes] = {}  # partition -> the storage key up to which all has been moved
+        self.moving: dict[int, Moving] = {}  # by partition
 
     def clear(self, key: bytes) -> None:
         """Before a copy is read or stored: if an old one is in the way, it is moved."""
-        moved = self.moving.get(partition_of_storage_key(key))
-        if moved is not None and key > moved and self._store.get(KEY + key) is None:
-            self._move(key)
+        moving = self.moving.get(partition_of_storage_key(key))
+        if moving is not None and key > moving.after:
+            self._move(key, moving.time)
 
     def move(self, partition: int) -> bool:
         """A slice; whether that was the last."""
-        start, end = stretch(partition, self.moving[partition])
+        after, time = self.moving[partition]
+        start, end = stretch(partition, after)
         size = 0
         for count, (key, stored) in enumerate(self._store.scan(start, end)):
             if count >= SLICE_RECORDS or size >= SLICE_BYTES:
                 return False
-            if self._store.get(KEY + key) is None:
-                self._move(key)
-            self.moving[partition] = key
+            self._move(key, time)
+            self.moving[partition] = Moving(key, time)
             size += len(stored)
         del self.moving[partition]
         return True
@@ -57,21 +69,25 @@ class Aside:
         for key, stored in self._store.scan(KEY + start, KEY + end):
             if len(taken) >= SLICE_RECORDS or size >= SLICE_BYTES:
                 break
-            taken.append((key[len(KEY) :], stored))
+            taken.append((key[len(KEY) :], stored[TIME_BYTES:]))
             size += len(stored)
             self._store.delete(key)
         return taken
 
-    def reload(self, moving: Mapping[int, bytes]) -> None:
-        """Partitions that are being moved, each with the storage key up to which that is done."""
+    def reload(self, moving: Mapping[int, Moving]) -> None:
+        """Partitions that are being moved."""
         self.moving = dict(moving)
 
-    def _move(self, key: bytes) -> None:
-        stored = self._store.get(key)
-        if stored is None or self._is_new(stored):
-            self._store.put(KEY + key, b"")
+    def _move(self, key: bytes, time: bytes) -> None:
+        """Unless that has been done this time."""
+        moved = self._store.get(KEY + key) or b""
+        if moved.startswith(time):
             return
-        self._store.put(KEY + key, stored)
+        before, stored = moved[TIME_BYTES:], self._store.get(key)
+        if stored is None or self._is_new(stored):
+            self._store.put(KEY + key, time + before)
+            return
+        self._store.put(KEY + key, time + (_merged(before, stored) if before else stored))
         self._store.delete(key)
         self._tombstones.forget(key)
         encoded = stored[BIRTH_BYTES:]
@@ -83,3 +99,9 @@ class Aside:
             return False
         clock, actor = decode_record(stored[BIRTH_BYTES:]).clock, self._dots.actor
         return all(dot[0] == actor for dot in clock.entries + clock.cloud)
+
+
+def _merged(before: bytes, stored: bytes) -> bytes:
+    """What has gone aside twice; who takes it back does not look at the birth."""
+    both = merge(decode_record(before[BIRTH_BYTES:]), decode_record(stored[BIRTH_BYTES:]))
+    return stored[:BIRTH_BYTES] + encode_record(both)
