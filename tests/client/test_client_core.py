@@ -1,5 +1,6 @@
 """The client core alone: what happened goes in, what is to be done comes out, time is an argument."""
 
+import pytest
 from msgspec.structs import replace
 
 from zdynamo.client.core import ClientCore
@@ -15,6 +16,7 @@ from zdynamo.client.events import (
     Send,
     Submitted,
     Tick,
+    Withdrawn,
 )
 from zdynamo.messages import (
     Absent,
@@ -41,6 +43,7 @@ CLIENT = b"client.."
 A, B, C, D = (f"tcp://{name}:7400" for name in "abcd")
 PUT = Put(bytes(16), "", 0, "default", b"cart", b"milk", "text/plain")
 GET = Get(bytes(16), "", 0, "default", b"cart")
+STATUS = DescribeNode(bytes(16), "")
 
 
 def id_of(call: int) -> bytes:
@@ -451,14 +454,27 @@ def test_calls_and_bytes_in_flight_are_bounded():
 
 def test_a_question_for_one_node_goes_nowhere_else():
     core = core_that_knows(A, B)
-    status = DescribeNode(bytes(16), "")
 
-    at_once = core.step(Submitted(1, status, 1_000, only_at="b:7400"), 0)
-    core.step(Submitted(2, status, 1_000, only_at="d:7400"), 0)
+    at_once = core.step(Submitted(1, STATUS, 1_000, only_at="b:7400"), 0)
+    core.step(Submitted(2, STATUS, 1_000, only_at="d:7400"), 0)
 
     assert at_once == [Send(B, DescribeNode(id_of(1), "one"))]
     assert core.step(Disconnected(B), 10) == [asked(A, 2), Complete(1, NoNodeReached((B,)))]
     assert core.step(Disconnected(D), 20) == [Complete(2, NoNodeReached((D,)))]
+
+
+@pytest.mark.parametrize(
+    ("over", "end"), [(Tick(), [Complete(1, DeadlinePassed(300, 0, ""))]), (Withdrawn(1), [])], ids=["late", "given-up"]
+)
+def test_a_question_that_is_over_before_its_node_could_be_connected_waits_there_no_longer(over, end):
+    core = core_that_knows(A)
+    core.step(Submitted(1, STATUS, 300, only_at="d:7400"), 0)
+
+    ended = core.step(over, 300)
+
+    assert ended == end
+    assert core.step(Disconnected(D), 1_000) == []
+    assert core.step(Answered(A, topology(question(2), A)), 1_000) == [Disconnect(D)]
 
 
 def test_what_a_stranger_says_is_ignored():
@@ -471,8 +487,7 @@ def test_what_a_stranger_says_is_ignored():
 
 def test_the_connection_to_a_stranger_stays_while_a_call_waits_to_ask_it_again():
     core = core_that_knows(A)
-    status = DescribeNode(bytes(16), "")
-    core.step(Submitted(1, status, 5_000, only_at="d:7400"), 2_000)
+    core.step(Submitted(1, STATUS, 5_000, only_at="d:7400"), 2_000)
     core.step(Connected(D), 2_000)
 
     asking = core.step(Answered(D, Refused(id_of(1), "not yet", retry=True)), 2_010)

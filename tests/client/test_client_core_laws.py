@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_client_core import CLIENT, GET, PUT, A, B, C, topology
+from test_client_core import CLIENT, GET, PUT, STATUS, A, B, C, D, question, topology
 
 from zdynamo.client.core import ClientCore
 from zdynamo.client.events import (
@@ -29,13 +29,14 @@ ANSWERS = [
     lambda id: Refused(id, "never"),
     lambda id: ConditionFailed(id, b""),
 ]
-ADDRESSES = [A, B, C]
+ADDRESSES = [A, B, C, D]  # the last is no member
 DEADLINE_MS = 1_000
 WINDOW = 4  # calls in flight of many at once; single calls end as overloaded beyond
 
 moves = st.one_of(
     st.tuples(st.just("call"), st.booleans()),
     st.tuples(st.just("call_many"), st.integers(1, 6)),
+    st.tuples(st.just("ask_one"), st.sampled_from(ADDRESSES)),
     st.tuples(st.just("withdraw"), st.integers(0, 50)),
     st.tuples(st.just("answer"), st.tuples(st.integers(0, 50), st.sampled_from(ANSWERS))),
     st.tuples(st.just("connect"), st.sampled_from(ADDRESSES)),
@@ -81,6 +82,10 @@ class World:
     def call_many(self, count: int) -> None:
         self._begins(count)
         self.step(SubmittedMany(self.calls - count, [PUT, GET] * (count // 2) + [GET] * (count % 2), DEADLINE_MS))
+
+    def ask_one(self, address: str) -> None:
+        self._begins(1)
+        self.step(Submitted(self.calls - 1, STATUS, DEADLINE_MS, only_at=address))
 
     def _begins(self, count: int) -> None:
         self.submitted.append((self.calls, count))
@@ -131,3 +136,5 @@ def test_each_call_ends_exactly_once_and_by_its_deadline_unless_it_is_withdrawn(
     assert set(world.ends) == set(range(world.calls)) - world.withdrawn
     assert all(ended_ms <= world.began[call] + DEADLINE_MS for call, ended_ms in world.ends.items())
     assert world.core.in_flight == 0
+    world.step(Answered(A, topology(question(1), A, B, C)))
+    assert D not in world.opened, "nothing is kept for a call that is over"

@@ -224,6 +224,8 @@ class ClientCore:
         if was_up and self._calls:
             effects += self._refresh(now_ms)
         for call in held.values():
+            if call.id not in self._calls:
+                continue  # it is over
             if call.only_at:
                 effects.append(self._finish(call, None if call.is_write else NoNodeReached((link.address,))))
             elif call.link is link:
@@ -339,9 +341,7 @@ class ClientCore:
         self._parked.pop(call.id, None)
         self._bytes_in_flight -= len(call.request.value) if type(call.request) is Put else 0
         call.wake_at_ms = -1
-        if call.link:
-            call.link.outstanding.pop(call.id, None)
-        for link in call.tried:
+        for link in filter(None, (*call.tried, call.link, call.only_at)):  # at the last it may wait unsent
             link.outstanding.pop(call.id, None)
         return Complete(call.number, outcome or call.verdict(self._routes))
 
