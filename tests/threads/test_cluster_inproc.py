@@ -228,6 +228,22 @@ def test_over_its_limit_of_bytes_a_node_says_overloaded() -> None:
         assert isinstance(client.ask(put(b"afterwards", bytes(4_000))), Done)
 
 
+def test_large_answers_to_one_client_come_in_several_frames() -> None:
+    with own_context() as context:
+        cluster = Cluster(context, "a")
+        with cluster.client("a") as client:
+            eventually(client.topology)
+            client.ask(put(b"large", bytes(300_000)))
+            requests = [get(b"large") for _ in range(8)]
+
+            client.send(*requests)
+            frames = [client.receive() for _ in range(3)]
+        cluster.stop_all()
+
+    assert [len(answers) for answers in frames] == [3, 3, 2]
+    assert [answer.request for answers in frames for answer in answers] == [asked.request for asked in requests]
+
+
 @pytest.fixture(scope="module")
 def small_values() -> Iterator[Cluster]:
     with running("abc", limits={"value_bytes_max": 1000}) as cluster:

@@ -1,19 +1,44 @@
-"""The process thread: its last words reach the threads behind it, however much is queued before."""
+"""The process thread: what it sends goes in frames that are not too large, and its last words are heard."""
 
 import threading
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from threads.clusters import WITHIN_S, own_context
+from zdynamo import codec
 from zdynamo.core.node import Node
 from zdynamo.core.settings import NodeLimits
+from zdynamo.messages import ClientAnswer, Done, Found, KeysListed, SiblingValue
 from zdynamo.storage.memory import MemoryStore
 from zdynamo.threads import processor, router
 from zdynamo.threads.channel import CAPACITY, Channels, offer
 from zdynamo.threads.clock import now
 from zdynamo.threads.log import Log
-from zdynamo.threads.processor import END, STOP, Processor
+from zdynamo.threads.processor import END, FRAME_BYTES_MAX, STOP, Processor, cut
+
+ANSWERS = [
+    lambda size: Found(bytes(16), b"", (SiblingValue("", bytes(size), 0), SiblingValue("", b"", 0))),
+    lambda size: KeysListed(bytes(16), (bytes(size // 2), bytes(size // 2)), b"", more=False),
+    lambda size: Done(bytes(16), bytes(size)),
+]
+SIZES = [0, 1_000, 300_000, FRAME_BYTES_MAX // 2, FRAME_BYTES_MAX, 3 * FRAME_BYTES_MAX]
+answers = st.builds(lambda make, size: make(size), st.sampled_from(ANSWERS), st.sampled_from(SIZES))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(answers, min_size=1, max_size=8))
+def test_as_many_messages_as_fit_go_in_a_frame_and_a_larger_one_goes_alone(messages: list[ClientAnswer]) -> None:
+    frames = list(cut(messages))
+
+    sizes = [sum(len(codec.encode(message)) for message in frame) for frame in frames]
+    assert [message for frame in frames for message in frame] == messages
+    assert all(size <= FRAME_BYTES_MAX or len(frame) == 1 for frame, size in zip(frames, sizes, strict=True))
+    assert all(
+        size + len(codec.encode(after[0])) > FRAME_BYTES_MAX for size, after in zip(sizes, frames[1:], strict=False)
+    )
 
 
 def test_the_threads_behind_hear_the_end_though_their_channels_are_full(monkeypatch: pytest.MonkeyPatch) -> None:

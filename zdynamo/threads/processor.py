@@ -6,7 +6,8 @@ of one round travel as one ZeroMQ message. The thread sleeps until the next mess
 
 import contextlib
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import zmq
 
@@ -42,11 +43,13 @@ if TYPE_CHECKING:
 
 PEER_FRAMES_MAX = 512  # of one batch: enough to share a commit, few enough to answer a ping soon
 CLIENT_FRAMES_MAX = 512
-FRAME_BYTES_MAX = 2**20  # of a round to one peer; a larger one is cut, a single message may be larger
+FRAME_BYTES_MAX = 2**20  # of messages of a turn to one peer or client; beyond, they are cut; a single one may be larger
 DRAIN_MS = 800  # that requests in progress have when the node stops
 LOOK_MS = 100  # between two looks at the sockets at most: a process that was stopped meanwhile notices it
 LATE_MS = 20  # that a look may be late without meaning that
 STOP, END = b"stop", b"end"
+
+T = TypeVar("T")
 
 
 class Processor:
@@ -247,25 +250,21 @@ class Processor:
         if to_peers:
             parts = [sender.FRAMES]
             for peer, messages in to_peers.items():
-                for frame in self._frames(peer, messages, traces):
-                    parts += (peer.encode(), frame)
+                for part in cut(messages):
+                    parts += (peer.encode(), self._frame(peer, part, traces))
             self._outbox.send_multipart(parts)
         sent_us = monotonic_us() if to_clients else 0
         for client, answers in to_clients.items():
             self._node.served.answered(answers, sent_us)
-            if not offer(self._requests, [client, codec.encode(answers)]):
-                self._node.counters["answers.dropped"] += len(answers)
+            for some in cut(answers):
+                if not offer(self._requests, [client, codec.encode(some)]):
+                    self._node.counters["answers.dropped"] += len(some)
 
-    def _frames(self, peer: NodeId, messages: list[PeerMessage], traces: dict[int, bytes]) -> list[bytes]:
-        """One frame if it is not too large, else halves of it."""
+    def _frame(self, peer: NodeId, messages: list[PeerMessage], traces: dict[int, bytes]) -> bytes:
         frame = self._node.frame(peer, tuple(messages))
         if traces and self._tracer is not None:
             frame = self._tracer.marked(frame, traces)
-        encoded = codec.encode(frame)
-        if len(encoded) <= FRAME_BYTES_MAX or len(messages) == 1:
-            return [encoded]
-        half = len(messages) // 2
-        return self._frames(peer, messages[:half], traces) + self._frames(peer, messages[half:], traces)
+        return codec.encode(frame)
 
     def _tell_router(self, news: News) -> None:
         if not offer(self._news, [router.NEWS, router.encode_letter(Heard(news.cluster, news.sender, news.message))]):
@@ -283,6 +282,18 @@ class Processor:
                 sink.send(last_words)
         for socket in (self._requests, self._outbox, self._news):
             socket.close(FAREWELL_MS)
+
+
+def cut(messages: list[T]) -> Iterator[list[T]]:
+    """In their order, as many together as fit into a frame. At least one message."""
+    begin = together = 0
+    for place, message in enumerate(messages if len(messages) > 1 else ()):
+        alone = len(codec.encode(message))
+        if place > begin and together + alone > FRAME_BYTES_MAX:
+            yield messages[begin:place]
+            begin, together = place, 0
+        together += alone
+    yield messages[begin:]
 
 
 def _peers(view: View) -> list[sender.PeerAddress]:
