@@ -3,12 +3,17 @@
 Over inproc there is nothing to monitor, and a pipe does not mend: there a node is connected when it has answered a
 question, and once a pipe is broken the next one is made and the question asked anew.
 
+ZeroMQ connects again when a connection breaks, but not when it has heard something impossible there, such as an answer
+that is too large: then the socket is replaced.
+
 Only connected nodes are sent to, and with IMMEDIATE set ZeroMQ forgets what it could not deliver when a connection
 breaks: a write that waited in a queue for a dead node must not be carried out when the node is back.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from struct import unpack_from
 from types import TracebackType
 from typing import Any
@@ -28,6 +33,7 @@ FRAMES_AT_ONCE = 64  # read from one node before the others have their turn
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 1_000
+GIVEN_UP_S = 0.5  # after a loss ZeroMQ tells at once that it tries again; by then it would have
 HEARTBEAT_MS = 1_000  # by ZeroMQ, so that a machine that vanished is noticed
 HEARTBEAT_TIMEOUT_MS = 3_000
 
@@ -81,11 +87,10 @@ class Connection:
         if self.monitor is not None:
             self.monitor.close(0)
 
-    def news(self) -> Iterator[Event]:
-        """What the monitor saw."""
+    def news(self) -> Iterator[int]:
+        """The kind of each event that the monitor saw."""
         while self.monitor is not None and (parts := _received(self.monitor)):
-            kind = unpack_from("=H", parts[0])[0]
-            yield Connected(self.address) if kind == COMING else Disconnected(self.address)
+            yield unpack_from("=H", parts[0])[0]
 
     def answers(self) -> Iterator[Event]:
         for _ in range(FRAMES_AT_ONCE):
@@ -137,6 +142,7 @@ class Sockets:
         self._connections: dict[str, Connection] = {}
         self._by_socket: dict[Any, Callable[[], Iterator[Event]]] = {}
         self._full: dict[str, Connection] = {}  # connections with something to go out
+        self._lost: dict[str, float] = {}  # addresses that nobody tries again, as far as is told, and since when
         self._news: list[Event] = []
         self._poller = zmq.Poller()
         if bell is not None:
@@ -159,13 +165,15 @@ class Sockets:
             connection = Connection(self._context, address)
         except zmq.ZMQError:  # not an address, or no descriptors left
             self._news.append(Disconnected(address))
+            self._lost[address] = time.monotonic()
             return
         self._connections[address] = connection
         self._watch(connection.socket, connection.answers)  # before the monitor: answers count before the loss
         if connection.monitor is not None:
-            self._watch(connection.monitor, connection.news)
+            self._watch(connection.monitor, partial(self._news_of, connection))
 
     def disconnect(self, address: str) -> None:
+        self._lost.pop(address, None)
         connection = self._connections.pop(address, None)
         if connection is None:
             return
@@ -195,6 +203,8 @@ class Sockets:
 
     def wait(self, timeout_ms: int | None) -> list[Event]:
         """What has happened; waits for something, or the bell."""
+        if self._lost:
+            self._replace_lost()
         events, self._news = self._news, []
         for socket, _ in self._poller.poll(0 if events else timeout_ms):
             if self._bell is not None and socket == self._bell.fd:
@@ -202,6 +212,21 @@ class Sockets:
             else:
                 events.extend(self._by_socket[socket]())
         return events
+
+    def _news_of(self, connection: Connection) -> Iterator[Event]:
+        for kind in connection.news():
+            if kind == zmq.EVENT_DISCONNECTED:
+                self._lost[connection.address] = time.monotonic()
+            else:
+                self._lost.pop(connection.address, None)
+            yield Connected(connection.address) if kind == COMING else Disconnected(connection.address)
+
+    def _replace_lost(self) -> None:
+        """Those that ZeroMQ has given up, or that could not be made."""
+        given_up = time.monotonic() - GIVEN_UP_S
+        for address in [address for address, since in self._lost.items() if since <= given_up]:
+            self.disconnect(address)
+            self.connect(address)
 
     def _watch(self, socket: "zmq.Socket[bytes]", read: Callable[[], Iterator[Event]]) -> None:
         self._by_socket[socket] = read
