@@ -46,6 +46,16 @@ def busy(message: str, retry_after_ms: int = BUSY_RETRY_MS) -> Problem:
     return _later(429, "overloaded", message, retry_after_ms)
 
 
+def cut_off(*, reading: bool) -> Problem:
+    """The process ends before the request does."""
+    if reading:
+        return Problem(503, "stopping", "this process is ending: ask again, or another node")
+    message = (
+        "this process is ending before the outcome is known: the write may or may not be kept, read before you retry"
+    )
+    return Problem(504, "outcome_unknown", message)
+
+
 def _later(status: int, code: str, message: str, retry_after_ms: int) -> Problem:
     seconds = str(-(-retry_after_ms // 1000) or 1)
     return Problem(status, code, message, headers={"retry-after": seconds}, retry_after_ms=retry_after_ms)

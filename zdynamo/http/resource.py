@@ -1,5 +1,6 @@
 """A path and its operations: takes requests to it, checks them against their description, answers errors."""
 
+import asyncio
 import sys
 import time
 import traceback
@@ -14,7 +15,7 @@ from zdynamo.http.call import Call
 from zdynamo.http.describe import Operation
 from zdynamo.http.door import Door
 from zdynamo.http.paths import parse_query, pattern_of
-from zdynamo.http.problems import Problem, malformed, problem_of
+from zdynamo.http.problems import Problem, cut_off, malformed, problem_of
 
 READING = ("GET", "HEAD")
 DATA = ("/kvstore", "/v1/buckets/")  # where paths of data begin; what asks for figures, events or pages is not traced
@@ -82,6 +83,8 @@ class ResourceRoute(BaseRoute):
             response = problem.response()
         except ZdynamoError as error:
             response = problem_of(error).response()
+        except asyncio.CancelledError:  # by the server, when it ends
+            response = cut_off(reading=scope["method"] in READING).response()
         except Exception:
             response = self._unexpected()
         finally:
