@@ -167,7 +167,7 @@ def _records() -> dict[str, Callable[[], object]]:
 
 def _adjusted_tree(first: Record, second: Record) -> Callable[[], object]:
     """One record in place of another; the list of what was staged is emptied now and then, as by commits."""
-    trees = Trees(Dictionary())
+    trees = Trees(Dictionary(), lambda key, record: None)
     trees.own(range(256), 256)
     key = storage_key(b"default", b"key-0000000", 256)
     was, encoded = encode_record(first), encode_record(second)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.nodes import CLUSTER, PARTITIONS, WALL_MS, LoneNode, answers, request_id, sent, view
-from support.records import record
+from support.records import merged, record, sibling
 
 from zdynamo.core.anti_entropy.comparison import AGAIN_MS, ANSWER_MS
 from zdynamo.core.anti_entropy.hashes import ALL, digest_of, roots_of
@@ -19,6 +19,7 @@ from zdynamo.core.events import Effect, FromPeer, Noted, Send, Tick, ViewChanged
 from zdynamo.core.records.record import Clock, Record, Sibling, decode_record, encode_record
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import (
+    Bucket,
     CompareHashes,
     CompareKeys,
     DescribeNode,
@@ -76,8 +77,9 @@ class Comparing(LoneNode):
         holds: dict[bytes, bytes] | None = None,
         limits: NodeLimits | None = None,
         store: MemoryStore | None = None,
+        buckets: tuple[Bucket, ...] = (),
     ) -> None:
-        super().__init__(seen, limits=limits, store=store, compares=True)
+        super().__init__(seen, limits=limits, store=store, buckets=buckets, compares=True)
         for key, encoded in (holds or {}).items():
             self.stores(key, encoded)
 
@@ -614,6 +616,17 @@ def test_what_is_dead_is_not_even_sent_where_the_other_has_named_nothing() -> No
     said = talk(node, other, to_the_keys(node, other))
 
     assert [type(message) for message in said] == [CompareKeys, LeafKeys]
+
+
+def test_a_dead_record_of_a_bucket_of_last_writes_is_not_even_sent_though_it_hides_a_value() -> None:
+    hiding = encode_record(merged(sibling(actor=8), sibling(ahead_ms=1, tombstone=True)))
+    said = []
+
+    for table in ((), (Bucket("default", conflict="lww"),)):
+        node, other = Comparing(holds={KEY: hiding}, buckets=table), peer_of(Comparing(), {})
+        said.append([type(message) for message in talk(node, other, to_the_keys(node, other))])
+
+    assert said == [[CompareKeys, LeafKeys, SwapRecords, RecordsSwapped], [CompareKeys, LeafKeys]]
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_a_put_over_what_has_expired_replaces_it() -> None:
     record = decode_record(sent(node.asked(put(2, value=b"new", w=1)), StoreReplica)[0][1].record)  # type: ignore[attr-defined]
 
     assert [sibling.value for sibling in record.siblings] == [b"new"]
-    assert not is_dead(record, node.wall_ms)
+    assert not is_dead(record, node.wall_ms, lww=False)
 
 
 def test_a_retried_put_keeps_the_expiry_of_its_first_attempt() -> None:

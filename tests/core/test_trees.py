@@ -12,11 +12,13 @@ from support.records import record
 from zdynamo.core.anti_entropy.trees import BUILDING, UNKNOWN, Trees, digest, leaves_of
 from zdynamo.core.reaping.rounds import Rounds
 from zdynamo.core.reaping.tombstones import Tombstones
+from zdynamo.core.records.buckets import Buckets
 from zdynamo.core.records.dots import BIRTH_BYTES, Dots
 from zdynamo.core.records.hybrid_clock import HybridClock
 from zdynamo.core.records.record import EMPTY, decode_record
 from zdynamo.core.replicas.aside import Aside, Moving
 from zdynamo.core.replicas.replica import NO_COPY, Replica
+from zdynamo.core.settings import NodeLimits
 from zdynamo.partition import PARTITIONS_MAX, partition_of_storage_key, storage_key, stretch
 from zdynamo.storage.memory import MemoryStore
 
@@ -28,8 +30,8 @@ class Copies:
 
     def __init__(self, store: MemoryStore | None = None, owned: range = range(PARTITIONS)) -> None:
         self.store = store or MemoryStore()
-        self.trees = Trees(self.store)
-        self.tombstones = Tombstones(self.store)
+        self.tombstones = Tombstones(self.store, Buckets((), NodeLimits()))
+        self.trees = Trees(self.store, self.tombstones.found)
         self.aside = Aside(self.store, Dots(self.store, 1), self.tombstones, self.trees)
         rounds, clock = Rounds(self.store), HybridClock(500)
         self.replica = Replica(self.store, clock, rounds, self.tombstones, self.aside, self.trees, clock_skew_ms=500)

@@ -7,7 +7,7 @@ from support.records import record_of, sibling
 from zdynamo.core.events import Effect, Tick
 from zdynamo.core.owners.placement import Placement
 from zdynamo.core.settings import NodeLimits
-from zdynamo.messages import StoreReplica
+from zdynamo.messages import Bucket, StoreReplica
 from zdynamo.partition import partition_of_storage_key, storage_key
 from zdynamo.storage.memory import MemoryStore
 
@@ -44,9 +44,14 @@ KEY = keys_of(1)[0]
 PARTITION = partition_of_storage_key(KEY)
 
 
-def holding(*records: tuple[bytes, bytes], limits: NodeLimits = LIMITS, store: MemoryStore | None = None) -> LoneNode:
+def holding(
+    *records: tuple[bytes, bytes],
+    limits: NodeLimits = LIMITS,
+    store: MemoryStore | None = None,
+    buckets: tuple[Bucket, ...] = (),
+) -> LoneNode:
     """A node that has been sent these records, by storage key."""
-    node = LoneNode(limits=limits, store=store)
+    node = LoneNode(limits=limits, store=store, buckets=buckets)
     for key, record in records:
         node.hears("b", StoreReplica(0, 1000, (), node_round(node, key), key, record))
     return node

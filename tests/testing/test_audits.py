@@ -1,12 +1,12 @@
 """What only an observer of all nodes can check: each audit finds what is broken on purpose."""
 
 from simulation.scenes import BUCKET, NAMES, cluster, delete, put
-from support.records import record
+from support.records import merged, record, sibling
 
 from zdynamo import codec
 from zdynamo.core.records.record import Clock, Record, Sibling, encode_record
 from zdynamo.core.replicas.replica import UNBORN
-from zdynamo.messages import ClientAnswer, DescribeNode
+from zdynamo.messages import Bucket, ClientAnswer, DescribeNode
 from zdynamo.partition import storage_key
 from zdynamo.testing import audits
 from zdynamo.testing.audits import Dots
@@ -56,6 +56,19 @@ def test_what_is_dead_is_removed_by_each_in_its_own_time() -> None:
 
     assert found(audits.convergence, simulation) == []
     assert found(audits.reaped, simulation) != []
+
+
+def test_what_the_last_write_hides_is_dead_with_it_only_in_a_bucket_where_that_wins() -> None:
+    hidden, deleted = sibling(1, actor=8), sibling(1, ahead_ms=1, tombstone=True)
+    told = []
+
+    for table in ((), (Bucket(BUCKET, conflict="lww"),)):
+        simulation = cluster()
+        simulation.buckets = table
+        planted(simulation, "b", encode_record(merged(hidden, deleted)))
+        told.append((found(audits.convergence, simulation), found(audits.reaped, simulation)))
+
+    assert told == [(["convergence"], []), ([], ["reaping"])]
 
 
 def test_a_copy_that_nobody_should_hold_is_found() -> None:

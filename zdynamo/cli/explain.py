@@ -30,7 +30,8 @@ def explain(
     """Show where a key belongs, and what each owner holds.
 
     Each write has a dot, ACTOR.BIRTH.COUNTER. An owner whose clock has seen a dot, but that does not hold it, has seen
-    it overwritten. A deleted value stays as a tombstone until every owner is known to hold it.
+    it overwritten. A deleted value stays as a tombstone until every owner is known to hold it. In an lww bucket
+    what the last write hides stays until the next write, or goes with the last one when that is deleted or expired.
 
     STATE: settled, or unsettled while the owner may lack records, such as after a lost disk, and copies them anew.
 

@@ -46,9 +46,10 @@ class State:
         self.dots = Dots(store, random.getrandbits(64))
         self.clock = HybridClock(limits.clock_skew_ms)
         self.rounds = Rounds(store)
-        self.tombstones = Tombstones(store)
+        self.buckets = Buckets(buckets, limits)
+        self.tombstones = Tombstones(store, self.buckets)
         self.partitions = Partitions(store, doubt=self.session.doubt)
-        self.trees = Trees(store)
+        self.trees = Trees(store, self.tombstones.found)
         self.aside = Aside(store, self.dots, self.tombstones, self.trees)
         self.aside.reload(self.partitions.moving)
         self.replica = Replica(
@@ -56,7 +57,6 @@ class State:
         )
         self.hints = Hints(store, count_max=limits.hint_count_max, bytes_max=limits.hint_bytes_max)
         self.patience = Patience(limits.replica_timeout_ms, self.counters)
-        self.buckets = Buckets(buckets, limits)
 
     def committed(self) -> None:
         """What was staged is kept."""

@@ -13,6 +13,7 @@ from zdynamo.core.owners.ring import owners
 from zdynamo.core.reaping.reaper import KEYS_IN_PROGRESS_MAX, PASSES_MAX
 from zdynamo.core.reaping.tombstones import KEY as INDEX
 from zdynamo.core.reaping.tombstones import is_dead
+from zdynamo.core.records.buckets import Buckets
 from zdynamo.core.records.dots import BIRTH_BYTES
 from zdynamo.core.records.record import Sibling, decode_record, shown
 from zdynamo.core.store import OWN_KEYS
@@ -91,9 +92,9 @@ def settled(simulation: Simulation) -> Iterator[Broken]:
 
 def convergence(simulation: Simulation) -> Iterator[Broken]:
     """All owners of a partition hold the same bytes, but for what is dead: each removes that in its own time."""
-    owning, wall_ms = owners_by_partition(simulation), _surely_past_ms(simulation)
+    owning, is_past = owners_by_partition(simulation), _is_dead(simulation)
     held = {
-        name: {key: found for key, found in records(simulation, name) if not is_dead(decode_record(found), wall_ms)}
+        name: {key: found for key, found in records(simulation, name) if not is_past(key, found)}
         for name in simulation.disks
     }
     for key in sorted({key for each in held.values() for key in each}):
@@ -106,10 +107,10 @@ def convergence(simulation: Simulation) -> Iterator[Broken]:
 
 def reaped(simulation: Simulation) -> Iterator[Broken]:
     """Nothing dead is left, nor an entry for it."""
-    wall_ms = _surely_past_ms(simulation)
+    wall_ms, is_past = _surely_past_ms(simulation), _is_dead(simulation)
     for name, disk in sorted(simulation.disks.items()):
         for key, encoded in records(simulation, name):
-            if is_dead(decode_record(encoded), wall_ms):
+            if is_past(key, encoded):
                 yield Broken("reaping", f"{name} still holds what is dead", place_of(key))
         for entry, due in disk.store.scan(INDEX, INDEX + b"\xff\xff"):
             if int.from_bytes(due, "big") <= wall_ms:
@@ -221,6 +222,12 @@ def place_of(storage_key: bytes) -> Key:
 def _surely_past_ms(simulation: Simulation) -> int:
     """By the clock of every node that is as right as it has to be."""
     return START_WALL_MS + simulation.time_ms - 2 * simulation.limits.clock_skew_ms
+
+
+def _is_dead(simulation: Simulation) -> Callable[[bytes, bytes], bool]:
+    """Whether nothing is shown any more of a record under a storage key, by the rule of its bucket."""
+    wall_ms, buckets = _surely_past_ms(simulation), Buckets(simulation.buckets, simulation.limits)
+    return lambda key, encoded: is_dead(decode_record(encoded), wall_ms, lww=buckets.is_lww(key))
 
 
 def _values(encoded: bytes, wall_ms: int) -> tuple[bytes, ...]:

@@ -181,7 +181,9 @@ class Comparison:
     def _is_dead(self, key: bytes, now: Now) -> bool:
         """Whether nothing is shown of what is held here: then it is not brought to who holds nothing."""
         encoded = self._state.replica.fetch(key)
-        return not encoded or is_dead(decode_record(encoded), self._state.clock.wall_ms(now))
+        state = self._state
+        lww = state.buckets.is_lww(key)
+        return not encoded or is_dead(decode_record(encoded), state.clock.wall_ms(now), lww=lww)
 
     def _is_next(self, message: LeafKeys) -> bool:
         """Whether that is a stretch behind what has been looked through."""

@@ -115,7 +115,7 @@ def take(
         if encoded and not _take_one(state, key, held, encoded, round, taken, placement, now):
             continue
         holds = state.replica.fetch(key)
-        if holds not in (b"", encoded) and (encoded or not _is_dead(holds, state, now)):
+        if holds not in (b"", encoded) and (encoded or not _is_dead(key, holds, state, now)):
             more.append((key, holds))
     state.pace.spend(size + taken.done * RECORD_BYTES)
     return taken, tuple(more)
@@ -134,7 +134,7 @@ def _take_one(
     state: State, key: bytes, held: bytes, encoded: bytes, round: int, taken: Taken, placement: Placement, now: Now
 ) -> bool:
     """Whether it was stored, or held already."""
-    if not held and _is_dead(encoded, state, now):
+    if not held and _is_dead(key, encoded, state, now):
         return False
     merged = merge_here(state, 0, key, encoded, round, placement, now)
     if merged.refused is not None:
@@ -144,9 +144,9 @@ def _take_one(
     return True
 
 
-def _is_dead(encoded: bytes, state: State, now: Now) -> bool:
+def _is_dead(key: bytes, encoded: bytes, state: State, now: Now) -> bool:
     """Whether nothing is shown of a record any more; false also for what is none."""
     try:
-        return is_dead(decode_record(encoded), state.clock.wall_ms(now))
+        return is_dead(decode_record(encoded), state.clock.wall_ms(now), lww=state.buckets.is_lww(key))
     except Malformed:
         return False

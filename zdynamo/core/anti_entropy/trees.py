@@ -4,7 +4,8 @@ A tree is flat: a row of leaves, and a root that is the hash of them. A leaf is 
 that a write adjusts it without a look at the others. A tree counts what is staged, like all else that a step sees.
 
 What consists of tombstones only counts nothing: it may go at any time, and whoever removes it brings it to all owners.
-An expired value counts until it is removed.
+An expired value counts until it is removed, and so does one that a later tombstone hides in an `lww` bucket: what
+counts is up to the record alone, so that owners whose bucket tables differ have the same trees.
 
 After a start the trees are built in slices, by a scan. A write behind the place that the scan has reached adjusts; one
 beyond is scanned later, but for what is staged in the very batch in which the scan passes it.
@@ -12,7 +13,7 @@ beyond is scanned later, but for what is staged in the very batch in which the s
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from xxhash import xxh3_64_intdigest
 
@@ -36,8 +37,10 @@ SLICE_PARTITIONS = 64
 class Trees:
     """The trees of the partitions that this node owns."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, found: Callable[[bytes, Record], None]) -> None:
+        """`found`: is told of each record that a scan meets, with its storage key."""
         self._store = store
+        self._found = found
         self._blank = not store.has_records()  # nothing was ever stored here
         self._mask = 0
         self._leaves: dict[int, array[int]] = {}  # by partition
@@ -159,7 +162,9 @@ class Trees:
                 size += len(key) + len(stored) + RECORD_BYTES
                 reached = key
                 encoded = stored[BIRTH_BYTES:]
-                if counts(decode_record(encoded)):
+                record = decode_record(encoded)
+                self._found(key, record)
+                if counts(record):
                     seed = xxh3_64_intdigest(key)
                     place = seed & self._mask
                     leaves[place] = (leaves[place] + xxh3_64_intdigest(encoded, seed)) & MASK

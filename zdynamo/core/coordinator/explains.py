@@ -14,7 +14,6 @@ from zdynamo.core.owners.ring import ring_of
 from zdynamo.core.reaping.tombstones import is_dead
 from zdynamo.core.records.hybrid_clock import wall_ms_of
 from zdynamo.core.records.record import Sibling
-from zdynamo.core.replicas.replica import Copy
 from zdynamo.core.state import State
 from zdynamo.messages import (
     Bucket,
@@ -135,6 +134,7 @@ class Explains:
         copy = state.replica.load(key)
         record = copy.record
         owner = bool(placement.owners) and placement.me in placement.owners_of(key)
+        dead = bool(copy.encoded) and is_dead(record, state.clock.wall_ms(now), lww=state.buckets.is_lww(key))
         return ReplicaState(
             placement.me,
             reachable=True,
@@ -144,7 +144,7 @@ class Explains:
             clock=record.clock.entries,
             cloud=record.clock.cloud,
             siblings=tuple(_outline(sibling) for sibling in record.siblings),
-            waits=self._waits(key, now) if owner and _is_dead(copy, state.clock.wall_ms(now)) else "",
+            waits=self._waits(key, now) if owner and dead else "",
             hint=",".join(state.hints.targets_of(key)),
         )
 
@@ -154,10 +154,6 @@ class Explains:
         owners = [states.get(owner) or ReplicaState(owner, reachable=False) for owner in explained.owners]
         holding = [states[node] for node in explained.fallbacks if node in states and states[node].digest]
         return [answer(operation.client, replace(explained, replicas=(*owners, *holding)))]
-
-
-def _is_dead(copy: Copy, wall_ms: int) -> bool:
-    return bool(copy.encoded) and is_dead(copy.record, wall_ms)
 
 
 def _outline(sibling: Sibling) -> SiblingState:

@@ -62,7 +62,8 @@ class Repairs:
         """Send the record, merged from all answers, to the owners that answered less."""
         key, answers, encoded = read.key, read.answers, encode_record(read.record)
         owners = placement.owners_of(key)
-        with_nothing = read.everywhere or not is_dead(read.record, self._clock.wall_ms(now))
+        lww = self._state.buckets.is_lww(key)
+        with_nothing = read.everywhere or not is_dead(read.record, self._clock.wall_ms(now), lww=lww)
         less = [
             replica
             for replica, answer in answers.items()

@@ -300,7 +300,8 @@ class Requests:
             if held is not None:
                 context = context_after(record, held, NOTHING_SEEN, message.request)
                 return self._settle(operation, record, context, read.round, placement, now)
-            if is_dead(record, wall_ms=0):  # what only the clock says is dead, is dead if that is right
+            # What only the clock says is dead, is dead if that is right; what the last write hides is deleted as well.
+            if is_dead(record, wall_ms=0, lww=False):
                 return self._settle(operation, record, record.clock, read.round, placement, now)
             covering = carrying(tombstone, record.siblings)
             return self._writes.begin(operation, covering, record.clock, placement, now)

@@ -50,7 +50,7 @@ def gather(state: State, partition: int, turn: Turn, work: Work, now: Now) -> tu
         work.bytes += len(key) + len(encoded)
         if not encoded:
             state.tombstones.forget(key)
-        elif is_dead(record := decode_record(encoded), wall_ms):
+        elif is_dead(record := decode_record(encoded), wall_ms, lww=state.buckets.is_lww(key)):
             items.append((key, xxhash.xxh3_64_intdigest(encoded)))
             turn.again = True
         else:

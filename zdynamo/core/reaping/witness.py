@@ -132,7 +132,7 @@ def holds(state: State, partition: int, item: Item, now: Now) -> bool:
     encoded = state.replica.fetch(key)
     if not encoded or xxhash.xxh3_64_intdigest(encoded) != digest:
         return False
-    return is_dead(decode_record(encoded), safe_wall_ms(state, now))
+    return is_dead(decode_record(encoded), safe_wall_ms(state, now), lww=state.buckets.is_lww(key))
 
 
 def safe_wall_ms(state: State, now: Now) -> int:

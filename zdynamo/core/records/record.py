@@ -196,9 +196,7 @@ def shown(record: Record, wall_ms: int, *, lww: bool = False) -> list[Sibling]:
 
     `lww`: only the last written of all siblings, and nothing if that is a tombstone or expired.
     """
-    siblings = current(record)
-    if lww and len(siblings) > 1:
-        siblings = (last_written(record),)
+    siblings = deciding(record, lww=lww)
     if len(siblings) == 1:
         return [] if has_ended(siblings[0], wall_ms) else [siblings[0]]
     by_request: dict[bytes, Sibling] = {}
@@ -206,6 +204,12 @@ def shown(record: Record, wall_ms: int, *, lww: bool = False) -> list[Sibling]:
         if not has_ended(sibling, wall_ms):
             by_request.setdefault(sibling.request, sibling)
     return list(by_request.values())
+
+
+def deciding(record: Record, *, lww: bool) -> tuple[Sibling, ...]:
+    """The siblings that say whether there is a value: all that are current; `lww`: the last written of them."""
+    siblings = current(record)
+    return (max(siblings, key=_by_time),) if lww and len(siblings) > 1 else siblings
 
 
 def has_ended(sibling: Sibling, wall_ms: int) -> bool:
