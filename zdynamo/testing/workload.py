@@ -130,6 +130,7 @@ class _Session:
             (self._delete_what_is_seen, 7),
             (self._delete_blindly, 4),
             (self._put_if, 4),
+            (self._put_and_delete, 4),
         )
         self._weights = [weight for _, weight in self._things]
 
@@ -216,6 +217,30 @@ class _Session:
 
         self._get(bucket, key, then)
 
+    def _put_and_delete(self) -> None:
+        """At a time, with the same context: where the last write wins, one may come to hide the other."""
+        key = b"both-%d" % len(self._workload.operations)
+        running = 2
+
+        def done(operation: Operation, answer: ClientAnswer | None) -> None:
+            nonlocal running
+            running -= 1
+            if not running:
+                self._over(operation, answer)
+
+        def then(operation: Operation, answer: ClientAnswer | None) -> None:
+            seen = self._last.get((LATEST, key))
+            if seen is None:
+                self._over(operation, answer)
+            elif self._random.random() < 0.5:
+                self._put(LATEST, key, seen, done)
+                self._delete(LATEST, key, seen, done)
+            else:
+                self._delete(LATEST, key, seen, done)
+                self._put(LATEST, key, seen, done)
+
+        self._put(LATEST, key, None, then)
+
     # One operation
 
     def _get(self, bucket: str, key: bytes, then: Then) -> None:
@@ -249,13 +274,13 @@ class _Session:
         put = Put(operation.request, "", 0, bucket, key, operation.value, "", 1, context, 0, pw, ttl_ms, condition)
         self._client.call(operation, put, lambda done, answer: self._written(done, answer, then))
 
-    def _delete(self, bucket: str, key: bytes, seen: Seen | None) -> None:
+    def _delete(self, bucket: str, key: bytes, seen: Seen | None, then: Then | None = None) -> None:
         operation = self._made("delete", bucket, key)
         if seen is not None:
             operation.seen, operation.seen_ms = seen.values, seen.looked_ms
         operation.strict = self._workload.meets and bucket == STRICT
         context = b"" if seen is None else seen.context
-        self._client.call(operation, Delete(operation.request, "", 0, bucket, key, 1, context), self._over)
+        self._client.call(operation, Delete(operation.request, "", 0, bucket, key, 1, context), then or self._over)
 
     def _written(self, operation: Operation, answer: ClientAnswer | None, then: Then) -> None:
         if operation.outcome == "ok" and answer is not None:
