@@ -9,7 +9,7 @@ failed* is told at once. A write of which an earlier attempt stayed without answ
 Of many requests submitted at once as many are in flight as fit in a window; the rest waits in a queue.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from zdynamo.client.calls import Call, Denial, patience_ms
@@ -82,6 +82,7 @@ class ClientCore:
         cluster: str = "",
         in_flight_max: int = IN_FLIGHT_MAX,
         in_flight_bytes_max: int = IN_FLIGHT_BYTES_MAX,
+        routes: Callable[[Iterable[str]], Routes] = Routes,
     ) -> None:
         """`client` is 8 random bytes, never used by another core; `cluster` the id to insist on, "" to take any."""
         assert len(client) == 8, f"a client id has 8 bytes, not {len(client)}"
@@ -89,7 +90,7 @@ class ClientCore:
         self._cluster = cluster
         self._in_flight_max = in_flight_max
         self._in_flight_bytes_max = in_flight_bytes_max
-        self._routes = Routes(bootstrap)
+        self._routes = routes(bootstrap)
         self._limits = Limits(in_flight_bytes_max)
         self._timers = Timers()
         self._queues = Queues()

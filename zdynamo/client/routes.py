@@ -81,13 +81,7 @@ class Routes:
 
         Conditional puts go to the first owner, whoever sends them: one node that has them all lets one of them win.
         """
-        owners: tuple[Link, ...] = ()
-        if self._owners:
-            if isinstance(request, KEYED):
-                owners = self._owners[partition_of(request.bucket.encode(), request.key, len(self._owners))]
-            elif isinstance(request, ListKeys) and request.partition < len(self._owners):
-                owners = self._owners[request.partition]
-        best = None
+        owners, best = self.owners(request), None
         for link in owners:
             if link.good and link not in tried and (best is None or len(link.outstanding) < len(best.outstanding)):
                 best = link
@@ -95,9 +89,21 @@ class Routes:
                     break
         return best or self._pick_any(owners, list(tried))
 
+    def owners(self, request: ClientRequest) -> tuple[Link, ...]:
+        """Of its key or partition; none while nobody has told."""
+        if self._owners and isinstance(request, KEYED):
+            return self._owners[partition_of(request.bucket.encode(), request.key, len(self._owners))]
+        if isinstance(request, ListKeys) and request.partition < len(self._owners):
+            return self._owners[request.partition]
+        return ()
+
+    def up(self) -> list[Link]:
+        """Links that a call may go to, whoever owns its key."""
+        return [link for link in self._links.values() if link.up and (link.member or link.bootstrap)]
+
     def informant(self) -> Link | None:
         """A node to ask for the topology: each in turn, the good ones if there are any."""
-        up = [link for link in self._links.values() if link.up and not link.silent and (link.member or link.bootstrap)]
+        up = [link for link in self.up() if not link.silent]
         good = [link for link in up if link.member == "alive"] or up
         self._turn += 1
         return good[self._turn % len(good)] if good else None
@@ -126,8 +132,7 @@ class Routes:
             tried_at = tried.index(link) if link in tried else -1  # who was tried longest ago comes first
             return link.silent, tried_at, link.member != "alive", link not in owners, len(link.outstanding)
 
-        up = (link for link in self._links.values() if link.up and (link.member or link.bootstrap))
-        return min(up, key=preference, default=None)
+        return min(self.up(), key=preference, default=None)
 
 
 def endpoint(address: str) -> str:

@@ -6,7 +6,6 @@ Everything follows from the seed: delays, losses, duplicates, and what the nodes
 from collections import Counter
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import NamedTuple
 
 from zdynamo import codec
 from zdynamo.core.events import Noted, Now
@@ -32,14 +31,6 @@ from zdynamo.testing.node import SimulatedNode
 
 START_WALL_MS = 1_800_000_000_000
 ASKING = b"\x00asking:"  # client identities of nodes that ask a seed start with this
-
-
-class _Asked(NamedTuple):
-    """A client's request that has not been answered."""
-
-    node: str
-    then: Callable[[ClientAnswer], None]
-    lost: Callable[[], None] | None  # the connection has broken
 
 
 class Simulation:
@@ -70,7 +61,7 @@ class Simulation:
         self.network = Network(self._agenda, self.random)
         self.at = self._agenda.at
         self._gone: set[str] = set()  # machines without power: nobody is told that a connection has broken
-        self._waiting: dict[bytes, _Asked] = {}
+        self._waiting: dict[bytes, Callable[[ClientAnswer], None]] = {}  # who has asked and has no answer yet
         self._answered: set[bytes] = set()
         self._asked = 0
 
@@ -107,11 +98,6 @@ class Simulation:
         node.die()
         for other in list(self.nodes):
             self.network.carry(name, other, self._tell_lost, other, name)
-        for client, asked in list(self._waiting.items()):
-            if asked.node == name:
-                del self._waiting[client]
-                if asked.lost is not None:
-                    self.at(self.network.delayed_ms(), asked.lost)
 
     def stop(self, name: str) -> None:
         """In order: all is on disk, and says so."""
@@ -147,6 +133,9 @@ class Simulation:
     def lose_disk(self, name: str) -> None:
         self.disks.pop(name, None)
 
+    def is_without_power(self, name: str) -> bool:
+        return name in self._gone
+
     def _power_off(self, name: str) -> None:
         node = self.nodes.pop(name, None)
         if node is not None:
@@ -172,17 +161,11 @@ class Simulation:
 
     # Messages
 
-    def request(
-        self,
-        node: str,
-        request: ClientRequest,
-        then: Callable[[ClientAnswer], None],
-        lost: Callable[[], None] | None = None,
-    ) -> None:
-        """Send a client's request to a node; `then` gets the answer if one comes, `lost` is told if the node ends."""
+    def request(self, node: str, request: ClientRequest, then: Callable[[ClientAnswer], None]) -> None:
+        """Send a client's request to a node; `then` gets the answer if one comes."""
         self._asked += 1
         client = self._asked.to_bytes(8, "big")
-        self._waiting[client] = _Asked(node, then, lost)
+        self._waiting[client] = then
         self.at(self.network.delayed_ms(), self._deliver_request, node, client, codec.encode([request]))
 
     def send(self, sender: str, target: str, frame: bytes) -> None:
@@ -211,9 +194,9 @@ class Simulation:
             if client.startswith(ASKING):
                 asker = client.removeprefix(ASKING).decode()
                 self.network.carry(node, asker, self._deliver_seed_answer, asker, node, answer)
-            elif (asked := self._waiting.pop(client, None)) is not None:
+            elif (then := self._waiting.pop(client, None)) is not None:
                 self._answered.add(client)
-                self.at(self.network.delayed_ms(), asked.then, answer)
+                self.at(self.network.delayed_ms(), then, answer)
             elif client in self._answered:
                 self.spare_answers += 1
 
@@ -247,12 +230,6 @@ class Simulation:
         node = self.nodes.get(target)
         if node is not None:
             node.take_request(client, frame)
-        elif (
-            (asked := self._waiting.pop(client, None)) is not None
-            and asked.lost is not None
-            and target not in self._gone
-        ):
-            asked.lost()
 
     def _deliver_seed_answer(self, asker: str, seed: str, answer: ClientAnswer) -> None:
         node = self.nodes.get(asker)

@@ -9,17 +9,17 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
+from zdynamo.client.events import Outcome
+from zdynamo.client.requests import make_delete, make_get, make_put
 from zdynamo.core.settings import NodeLimits
-from zdynamo.messages import Absent, Bucket, ClientAnswer, Delete, Found, Get, Put
-from zdynamo.testing.clients import SimulatedClient
+from zdynamo.messages import Absent, Bucket, Done, Found
+from zdynamo.testing.clients import SimulatedClient, Then
 from zdynamo.testing.history import Kind, Operation
 from zdynamo.testing.simulator import Simulation
 
 STRICT, LATEST, SHORT, OPEN = "strict", "latest", "short", "default"
 SHORT_TTL_MS = 4_000
 TTLS_MS = (1_000, 5_000, 20_000)  # of single puts
-
-Then = Callable[[Operation, ClientAnswer | None], None]
 
 
 class Seen(NamedTuple):
@@ -46,6 +46,7 @@ class Load(Struct, kw_only=True):
     think_ms: int = 600  # twice the mean pause between two operations of a session
     keys: int = 3  # of each kind
     deadlines_ms: tuple[int, ...] = (500, 1_000, 2_000, 5_000)
+    known: int = 2  # nodes that a client knows at first
 
 
 class Workload:
@@ -60,24 +61,18 @@ class Workload:
         self._until_ms = 0
         limits = simulation.limits
         self._meets = limits.r + limits.w > simulation.n
-        self._clients = [
-            SimulatedClient(simulation, f"c{number}", Random(random.getrandbits(64))) for number in range(load.clients)
-        ]
 
     def begin(self, for_ms: int) -> None:
         """Start the sessions; each ends after so long, with the operation that it is at."""
         self._until_ms = self._simulation.time_ms + for_ms
-        for client in self._clients:
+        names = sorted(self._simulation.nodes)
+        for number in range(self._load.clients):
+            known = tuple(self._random.sample(names, self._load.known))
+            client = SimulatedClient(self._simulation, f"c{number}", known, Random(self._random.getrandbits(64)))
             for _ in range(self._load.sessions):
                 self.running += 1
                 session = _Session(self, client, Random(self._random.getrandbits(64)))
                 self._simulation.at(self._simulation.time_ms + session.thinks_ms(), session.go_on)
-
-    def read(self, bucket: str, key: bytes, r: int, then: Then) -> None:
-        """A read of somebody who looks at all that is there."""
-        client = self._clients[0]
-        operation = self.made(client, "get", bucket, key, 5_000)
-        client.call(operation, Get(operation.request, "", 0, bucket, key, r), then)
 
     def made(self, client: SimulatedClient, kind: Kind, bucket: str, key: bytes, deadline_ms: int) -> Operation:
         operation = Operation(
@@ -85,7 +80,7 @@ class Workload:
             kind=kind,
             bucket=bucket,
             key=key,
-            request=client.request_id(),
+            request=client.next_request,
             begin_ms=self._simulation.time_ms,
             deadline_ms=deadline_ms,
         )
@@ -157,12 +152,12 @@ class _Session:
 
     def _write_over(self) -> None:
         bucket, key = self._register()
-        self._get(bucket, key, lambda operation, answer: self._write_with(bucket, key, operation, answer))
+        self._get(bucket, key, lambda operation, told: self._write_with(bucket, key, operation, told))
 
-    def _write_with(self, bucket: str, key: bytes, operation: Operation, answer: ClientAnswer | None) -> None:
-        seen = _seen(operation, answer)
+    def _write_with(self, bucket: str, key: bytes, operation: Operation, told: Outcome) -> None:
+        seen = _seen(operation, told)
         if seen is None:
-            self._over(operation, answer)
+            self._over(operation, told)
         else:
             self._put(bucket, key, seen, self._over)
 
@@ -178,10 +173,10 @@ class _Session:
     def _add_to_set(self) -> None:
         key = b"set-%d" % self._random.randrange(self._workload.load.keys)
 
-        def then(operation: Operation, answer: ClientAnswer | None) -> None:
-            seen = _seen(operation, answer)
+        def then(operation: Operation, told: Outcome) -> None:
+            seen = _seen(operation, told)
             if seen is None:
-                self._over(operation, answer)
+                self._over(operation, told)
                 return
             elements = {element for value in seen.values for element in value.split(b",")}
             self._put(OPEN, key, seen, self._over, elements)
@@ -191,10 +186,10 @@ class _Session:
     def _delete_what_is_seen(self) -> None:
         bucket, key = self._register()
 
-        def then(operation: Operation, answer: ClientAnswer | None) -> None:
-            seen = _seen(operation, answer)
+        def then(operation: Operation, told: Outcome) -> None:
+            seen = _seen(operation, told)
             if seen is None:
-                self._over(operation, answer)
+                self._over(operation, told)
             else:
                 self._delete(bucket, key, seen)
 
@@ -206,10 +201,10 @@ class _Session:
     def _put_if(self) -> None:
         bucket, key = self._register()
 
-        def then(operation: Operation, answer: ClientAnswer | None) -> None:
-            seen = _seen(operation, answer)
+        def then(operation: Operation, told: Outcome) -> None:
+            seen = _seen(operation, told)
             if seen is None:
-                self._over(operation, answer)
+                self._over(operation, told)
             elif self._random.random() < 0.5:
                 self._put(bucket, key, Seen(b"", (), operation.begin_ms), self._over, condition="absent")
             else:
@@ -222,16 +217,16 @@ class _Session:
         key = b"both-%d" % len(self._workload.operations)
         running = 2
 
-        def done(operation: Operation, answer: ClientAnswer | None) -> None:
+        def done(operation: Operation, told: Outcome) -> None:
             nonlocal running
             running -= 1
             if not running:
-                self._over(operation, answer)
+                self._over(operation, told)
 
-        def then(operation: Operation, answer: ClientAnswer | None) -> None:
+        def then(operation: Operation, told: Outcome) -> None:
             seen = self._last.get((LATEST, key))
             if seen is None:
-                self._over(operation, answer)
+                self._over(operation, told)
             elif self._random.random() < 0.5:
                 self._put(LATEST, key, seen, done)
                 self._delete(LATEST, key, seen, done)
@@ -247,7 +242,7 @@ class _Session:
         operation = self._made("get", bucket, key)
         pr = self._limits.r if self._strict and bucket != STRICT else 0
         operation.strict = self._workload.meets and (bucket == STRICT or self._strict)
-        self._client.call(operation, Get(operation.request, "", 0, bucket, key, 0, pr), then)
+        self._client.call(operation, make_get(key, bucket, pr=pr), then)
 
     def _put(
         self,
@@ -263,36 +258,44 @@ class _Session:
         operation.value = own if elements is None else b",".join(sorted({*elements, own}))
         if seen is not None:
             operation.seen, operation.seen_ms = seen.values, seen.looked_ms
-        ttl_ms = -1
+        ttl_ms = None
         if bucket == SHORT:
             operation.ttl_ms = SHORT_TTL_MS
         elif elements is None and self._random.random() < 0.05:
             operation.ttl_ms = ttl_ms = self._random.choice(TTLS_MS)
         pw = self._limits.w if self._strict and bucket != STRICT else 0
         operation.strict = self._workload.meets and (bucket == STRICT or self._strict)
-        context = b"" if seen is None else seen.context
-        put = Put(operation.request, "", 0, bucket, key, operation.value, "", 1, context, 0, pw, ttl_ms, condition)
-        self._client.call(operation, put, lambda done, answer: self._written(done, answer, then))
+        context = None if seen is None else seen.context
+        put = make_put(
+            key,
+            ("", operation.value),
+            bucket,
+            context=None if condition else context,
+            pw=pw,
+            ttl_ms=ttl_ms,
+            if_absent=condition == "absent",
+            if_context=context if condition == "unchanged" else None,
+        )
+        self._client.call(operation, put, lambda done, told: self._written(done, told, then))
 
     def _delete(self, bucket: str, key: bytes, seen: Seen | None, then: Then | None = None) -> None:
         operation = self._made("delete", bucket, key)
         if seen is not None:
             operation.seen, operation.seen_ms = seen.values, seen.looked_ms
         operation.strict = self._workload.meets and bucket == STRICT
-        context = b"" if seen is None else seen.context
-        self._client.call(operation, Delete(operation.request, "", 0, bucket, key, 1, context), then or self._over)
+        context = None if seen is None else seen.context
+        self._client.call(operation, make_delete(key, bucket, context=context), then or self._over)
 
-    def _written(self, operation: Operation, answer: ClientAnswer | None, then: Then) -> None:
-        if operation.outcome == "ok" and answer is not None:
-            context: bytes = answer.context  # type: ignore[union-attr]
-            self._last[operation.place] = Seen(context, (operation.value,), operation.end_ms)
-        then(operation, answer)
+    def _written(self, operation: Operation, told: Outcome, then: Then) -> None:
+        if isinstance(told, Done):
+            self._last[operation.place] = Seen(told.context, (operation.value,), operation.end_ms)
+        then(operation, told)
 
     def _made(self, kind: Kind, bucket: str, key: bytes) -> Operation:
         deadline_ms = self._random.choice(self._workload.load.deadlines_ms)
         return self._workload.made(self._client, kind, bucket, key, deadline_ms)
 
-    def _over(self, operation: Operation, answer: ClientAnswer | None) -> None:
+    def _over(self, operation: Operation, told: Outcome) -> None:
         self._workload.simulation.at(self._workload.simulation.time_ms + self.thinks_ms(), self.go_on)
 
     def _register(self) -> tuple[str, bytes]:
@@ -300,8 +303,8 @@ class _Session:
         return bucket, b"register-%d" % self._random.randrange(self._workload.load.keys)
 
 
-def _seen(operation: Operation, answer: ClientAnswer | None) -> Seen | None:
+def _seen(operation: Operation, told: Outcome) -> Seen | None:
     """The context of a read and what it showed; None: the read has failed."""
-    if not isinstance(answer, Found | Absent):
+    if not isinstance(told, Found | Absent):
         return None
-    return Seen(answer.context, operation.siblings, operation.begin_ms)
+    return Seen(told.context, operation.siblings, operation.begin_ms)
