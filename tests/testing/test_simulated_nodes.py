@@ -4,9 +4,12 @@ from random import Random
 
 from simulation.scenes import NAMES, ask, cluster, get, held_values, put, request_id, values
 
+from zdynamo.client.events import DeadlinePassed, Outcome
+from zdynamo.client.requests import make_put
 from zdynamo.messages import ClientAnswer, Done, OutcomeUnknown, Put, Refused
 from zdynamo.testing.network import QUEUE_MAX
 from zdynamo.testing.simulator import Simulation
+from zdynamo.testing.users import VANISHED_MS, Telling, User
 
 KEY = b"k"
 
@@ -14,6 +17,16 @@ KEY = b"k"
 def write(simulation: Simulation, node: str, answers: list[ClientAnswer], *, w: int = 2) -> None:
     """Begin to put, without waiting."""
     simulation.request(node, Put(request_id(), "", 2_000, "default", KEY, b"v", "", w=w), answers.append)
+
+
+def ask_a_paused_node(simulation: Simulation, node: str) -> list[Outcome]:
+    """What a client is told of a put at that node, which stands still."""
+    told: list[Outcome] = []
+    simulation.pause(node)
+    user = User(simulation, NAMES, random=Random(1))
+    user.submit(make_put(KEY, ("", b"v"), "default"), 10_000, Telling(told.append), f"{node}:client")
+    simulation.run(5)
+    return told
 
 
 def commits(simulation: Simulation, name: str) -> list[int]:
@@ -113,15 +126,38 @@ def test_a_power_cut_may_leave_the_earlier_ones_of_the_commits_that_were_not_fsy
 
 def test_whoever_is_connected_to_a_process_that_ends_is_told_at_once() -> None:
     simulation = cluster()
-    lost: list[str] = []
-    message = Put(request_id(), "", 2_000, "default", KEY, b"v", "", w=3)
-    simulation.request("a", message, lambda answer: None, lambda: lost.append("a"))
+    told = ask_a_paused_node(simulation, "a")
 
     simulation.kill("a")
     simulation.run(20)
 
-    assert lost == ["a"]
+    assert told == [DeadlinePassed(10_000, attempts=1, last="")]
     assert all(node.node.counters["peers.unreachable"] for node in simulation.nodes.values())
+
+
+def test_a_client_takes_a_machine_without_power_for_silent_until_heartbeats_are_missed() -> None:
+    simulation = cluster()
+    told = ask_a_paused_node(simulation, "a")
+
+    simulation.cut_power("a")
+    simulation.run(VANISHED_MS - 50)
+    early = list(told)
+    simulation.run(100)
+
+    assert (early, told) == ([], [DeadlinePassed(10_000, attempts=1, last="")])
+
+
+def test_a_client_loses_its_connection_when_a_machine_is_back_from_a_power_cut() -> None:
+    simulation = cluster()
+    told = ask_a_paused_node(simulation, "a")
+
+    simulation.cut_power("a")
+    simulation.run(500)
+    early = list(told)
+    simulation.start("a", "b")
+    simulation.run(20)
+
+    assert (early, told) == ([], [DeadlinePassed(10_000, attempts=1, last="")])
 
 
 def test_a_link_that_stands_still_delivers_late_and_is_full_in_the_end() -> None:

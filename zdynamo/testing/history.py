@@ -72,6 +72,7 @@ class History(Struct, kw_only=True):
     final: dict[Key, dict[str, tuple[bytes, ...]]] = {}  # by replica, the values of all siblings; () if there are none
     lww: frozenset[str] = frozenset()  # buckets that keep only the last write, by design
     clocks_off_ms: int = 1_000  # by which a value may expire early, or late
+    answers_late_ms: int = 200  # by which an answer may come after its deadline
 
     def by_key(self) -> dict[Key, list[Operation]]:
         """In the order in which they began."""

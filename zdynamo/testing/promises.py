@@ -13,8 +13,6 @@ from msgspec import Struct
 from zdynamo.testing.history import History, Key, Operation
 from zdynamo.testing.writes_of_key import WritesOfKey
 
-ANSWER_LATE_MS = 200  # by which an answer may come after its deadline
-
 
 class Broken(Struct, frozen=True):
     """A promise that does not hold, and where."""
@@ -47,7 +45,7 @@ def one_answer(history: History) -> Iterator[Broken]:
         spent_ms = operation.end_ms - operation.begin_ms
         if operation.answers != 1:
             yield Broken("one-answer", f"{name(operation)} was answered {operation.answers} times", operation.place)
-        elif spent_ms > operation.deadline_ms + ANSWER_LATE_MS:
+        elif spent_ms > operation.deadline_ms + history.answers_late_ms:
             what = f"{name(operation)} took {spent_ms} ms, its deadline is {operation.deadline_ms} ms"
             yield Broken("one-answer", what, operation.place)
 
