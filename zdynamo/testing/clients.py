@@ -18,7 +18,7 @@ from zdynamo.testing.simulator import Simulation
 from zdynamo.testing.users import Telling, User, name_of
 
 WANDERING = 0.25  # of the requests go to any node
-STRAIGHT = 0.25  # go where `Routes` would send them
+STRAIGHT = 0.1  # go where `Routes` would send them
 BREAKS = 0.01  # of the requests break the connection while they are under way
 
 Request = Get | Put | Delete
