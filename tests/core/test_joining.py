@@ -170,5 +170,22 @@ def test_a_setting_that_differs_from_the_clusters_stops_the_node_with_one_line_t
     assert joining("b:1").decide(topology(("b", "alive"), **constants), 100) == [Fail(line)]
 
 
+@pytest.mark.parametrize(
+    ("constants", "line"),
+    [
+        ({"partitions": 64}, "cluster.partitions is 256 here and 64 in the cluster: set it to 64"),
+        ({"n": 5}, "cluster.n is 3 here and 5 in the cluster: set it to 5"),
+    ],
+)
+def test_a_node_that_was_a_member_does_not_go_on_with_other_settings(constants: dict[str, int], line: str) -> None:
+    kept = topology(("a", "alive"), **constants).constants
+
+    assert joining("b:1").resumed(kept) == [Fail(line)]
+
+
+def test_a_node_that_was_a_member_goes_on_whatever_number_of_members_it_would_wait_for() -> None:
+    assert joining("b:1").resumed(topology(("a", "alive"), min_members=7).constants) == []
+
+
 def test_a_cluster_with_another_number_of_members_to_wait_for_is_joined() -> None:
     assert joining("b:1").decide(topology(("b", "alive"), min_members=7), 100) == Joined(None)

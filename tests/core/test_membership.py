@@ -227,6 +227,17 @@ def test_the_founder_decides_on_the_layout_once_as_soon_as_enough_have_joined() 
     assert noted(a.all).count("layout.decided") == 1
 
 
+@pytest.mark.parametrize(("min_members", "level"), [(2, "warning"), (3, "info")])
+def test_a_layout_with_fewer_members_than_copies_is_a_warning(min_members: int, level: str) -> None:
+    a = LoneMembership(min_members=min_members)
+    for number in range(min_members - 1):
+        a.rumor(member("bc"[number]))
+
+    [decided] = [effect for effect in a.all if isinstance(effect, Noted) and effect.name == "layout.decided"]
+
+    assert decided == Noted("layout.decided", {"number": 1, "members": min_members, "n": 3}, level)
+
+
 def test_with_one_member_enough_the_first_data_decides_on_the_layout() -> None:
     a = LoneMembership(min_members=1)
     a.rumor(member("b"))

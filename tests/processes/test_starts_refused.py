@@ -56,6 +56,21 @@ def test_a_data_folder_of_another_cluster_is_named_and_both_say_why(nodes: Nodes
     assert is_whole(first, [first])
 
 
+def test_a_setting_that_is_fixed_and_differs_from_the_folder_is_named_by_a_node_alone_too(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    first = nodes.start("a", 0, "--found")
+    wait_until(lambda: bool(members_of(first)))
+    kill(first)
+    other = tmp_path / "other.toml"
+    other.write_text("[cluster]\npartitions = 64\n")
+
+    code, said = ended(nodes.again(first, f"--config={other}"))
+
+    assert code == 1
+    assert said[-1] == "zdynamo: cluster.partitions is 64 here and 256 in the cluster: set it to 256"
+
+
 @pytest.mark.parametrize("place", ["file/data", "file"])
 def test_an_unwritable_folder_is_named(nodes: Nodes, tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("not a folder")

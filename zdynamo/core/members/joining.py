@@ -40,6 +40,12 @@ class Joining:
     def over(self) -> None:
         self._active = False
 
+    def resumed(self, theirs: Constants | None) -> list[MembershipEffect]:
+        """The node has been a member of such a cluster before."""
+        self.over()
+        problem = self.unlike(theirs) if theirs else ""
+        return [Fail(problem)] if problem else []
+
     def again(self) -> None:
         """The cluster that this node founded is given up for one that knows it."""
         self._active, self._founds = True, False
@@ -63,18 +69,22 @@ class Joining:
             effects.append(Noted("seeds.unanswered", fields, "warning"))
         return effects
 
-    def decide(self, topology: Topology, now_ms: int) -> Joined | list[MembershipEffect]:
-        """Join it, or what to do instead."""
-        mine, theirs = self._profile.constants, topology.constants
+    def unlike(self, theirs: Constants) -> str:
+        """In what this node is configured otherwise than the cluster was founded; "": it goes with it."""
+        mine = self._profile.constants
         if mine.hash_version != theirs.hash_version:
             versions = f"by hash version {mine.hash_version}, the cluster by {theirs.hash_version}"
-            return [Fail(f"this zdynamo places keys {versions}: run the version of zdynamo that it runs")]
+            return f"this zdynamo places keys {versions}: run the version of zdynamo that it runs"
         for name in ("partitions", "n"):
             if getattr(mine, name) != getattr(theirs, name):
                 value = getattr(theirs, name)
-                return [
-                    Fail(f"cluster.{name} is {getattr(mine, name)} here and {value} in the cluster: set it to {value}")
-                ]
+                return f"cluster.{name} is {getattr(mine, name)} here and {value} in the cluster: set it to {value}"
+        return ""
+
+    def decide(self, topology: Topology, now_ms: int) -> Joined | list[MembershipEffect]:
+        """Join it, or what to do instead."""
+        if problem := self.unlike(topology.constants):
+            return [Fail(problem)]
         address = self._profile.addresses.client
         occupant = next((member for member in topology.members if member.record.addresses.client == address), None)
         if occupant is None:

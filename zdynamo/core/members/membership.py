@@ -97,7 +97,8 @@ class Membership:
         """A node that has been a member goes on where it was; another looks for a cluster."""
         if not self._cluster:
             return [Persist(self._keep())]
-        self._joining.over()
+        if failed := self._joining.resumed(self._constants):
+            return failed
         known = self._table.get(self._id)
         asked: list[MembershipEffect] = [AskSeed(seed, self._cluster) for seed in self._joining.seeds]
         return self._publish_me(known.version if known else 0, now) + asked
@@ -247,10 +248,8 @@ class Membership:
 
     def _merge(self, records: Sequence[MemberRecord], layout: Layout | None, now: Now) -> list[MembershipEffect]:
         news = self._table.merge(record for record in records if record.id != self._id)
-        effects: list[MembershipEffect] = []
-        for record in records:
-            if record.id == self._id and is_sound(record):
-                effects += self._saw_myself(record, now)
+        mine = [record for record in records if record.id == self._id and is_sound(record)]
+        effects = [effect for record in mine for effect in self._saw_myself(record, now)]
         decided = layout is not None and is_newer(layout, self._layout) and is_genuine(layout)
         if decided:
             self._layout = layout
@@ -381,7 +380,8 @@ class Membership:
         if self._layout is not None or constants.founder != self._id or len(members) < constants.min_members:
             return []
         self._layout = make_layout(1, [LayoutMember(record.id, record.zone, record.weight) for record in members])
-        return [Noted("layout.decided", {"number": 1, "members": len(members)})]
+        level = "warning" if len(members) < constants.n else "info"
+        return [Noted("layout.decided", {"number": 1, "members": len(members), "n": constants.n}, level)]
 
     def _new_view(self, now: Now) -> NewView:
         self._view_number += 1
