@@ -24,6 +24,7 @@ from zdynamo.messages import (
     Frame,
     Get,
     LayoutWanted,
+    ListKeys,
     OutcomeUnknown,
     Overloaded,
     Put,
@@ -296,8 +297,8 @@ def test_while_the_founder_is_down_data_is_refused_with_its_name() -> None:
     assert effects == [Reply(b"client", Refused(request_id(1), reason, retry=True))]
 
 
-@pytest.mark.parametrize("request_", [put(), get(), delete(1)])
-def test_until_enough_members_have_joined_data_is_refused(request_: Put | Get | Delete) -> None:
+@pytest.mark.parametrize("request_", [put(), get(), delete(1), ListKeys(request_id(1), "", 1000, "default", 0)])
+def test_until_enough_members_have_joined_data_is_refused(request_: Put | Get | Delete | ListKeys) -> None:
     node = LoneNode(view(layout=None, min_members=4))
 
     effects = node.asked(request_)

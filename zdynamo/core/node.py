@@ -385,8 +385,8 @@ class Node:
             return self._anti_entropy.repair(client, request, placement, now)
         deadline_ms = request.deadline_ms - event.waited_ms
         if isinstance(request, ListKeys):
-            empty = self._requests.surely_empty(placement)
-            return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms, surely_empty=empty)
+            forming = self._requests.forming
+            return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms, forming=forming)
         return self._explains.begin(client, request, placement, now, deadline_ms=deadline_ms)
 
     def _describe_node(self, client: bytes, request: DescribeNode, placement: Placement, now: Now) -> list[Effect]:

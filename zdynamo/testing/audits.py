@@ -169,7 +169,7 @@ def in_progress(node: object) -> dict[str, tuple[int, int]]:
         "bytes too few sent to one peer": (-min(0, *pending.bytes_to.values(), 0), 0),
         "reads that linger": (reads._lingering, LINGERING_MAX + LINGERING_AT_ONCE),
         "reads to heal": (reads._healing, HEALS_MAX),
-        "requests that wait for a layout": (len(requests._forming._held), HELD_MAX),
+        "requests that wait for a layout": (len(requests.forming._held), HELD_MAX),
         "passes": (len(reaper._passes), PASSES_MAX),
         "hints for one target": (
             max((held.count for held in state.hints.held.values()), default=0),

@@ -74,6 +74,10 @@ class Forming:
             effects.append(answer(held.origin, Refused(held.message.request, reason, retry=True)))
         return effects
 
+    def unready(self, placement: Placement) -> str:
+        """Why nothing of the data can be told yet; "": it can, or the layout is all that is wanting."""
+        return "" if placement.owners else _reason(placement)
+
     def surely_empty(self, placement: Placement) -> bool:
         """Whether no node has taken any data: the one who decides on the first layout has not been asked to yet."""
         return not placement.owners and placement.view.constants.founder == placement.me and not self._layout_wanted

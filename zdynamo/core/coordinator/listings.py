@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
 from zdynamo.core.coordinator.admission import DISK_FULL, RETRY_AFTER_MS
+from zdynamo.core.coordinator.forming import Forming
 from zdynamo.core.coordinator.listed import Stretch, is_of, look, stretch_of
 from zdynamo.core.coordinator.pending import Handler, Pending, answer
 from zdynamo.core.coordinator.questions import LIMIT_MAX, NO_LAYOUT, admitted
@@ -143,15 +144,17 @@ class Listings:
         now: Now,
         *,
         deadline_ms: int,
-        surely_empty: bool = False,
+        forming: Forming,
     ) -> list[Effect]:
-        """`deadline_ms`: what is left of it here and now. `surely_empty`: no node has taken any data yet."""
+        """`deadline_ms`: what is left of it here and now."""
         due_ms = admitted(request, placement, self._state, self._pending, now, deadline_ms=deadline_ms)
         if not isinstance(due_ms, int):
             return [answer(client, due_ms)] if due_ms else []
         bucket = request.bucket.encode()
         stretch = stretch_of(bucket, request.partition, prefix=request.prefix, after=request.after)
-        if surely_empty or stretch.start >= stretch.end:
+        if unready := forming.unready(placement):
+            return [answer(client, Refused(request.request, unready, retry=True))]
+        if forming.surely_empty(placement) or stretch.start >= stretch.end:
             return [answer(client, KeysListed(request.request, (), request.after, more=False))]
         if not placement.owners:
             return [answer(client, Refused(request.request, NO_LAYOUT, retry=True))]

@@ -66,7 +66,7 @@ class Requests:
         patience_ms = state.limits.replica_timeout_ms
         self._forwards = Forwards(self.pending, state.patience, replica_timeout_ms=patience_ms, stand_in=self._stand_in)
         self._arrivals = Arrivals()
-        self._forming = Forming(self._counters, hand_on=self._hand_on)
+        self.forming = Forming(self._counters, hand_on=self._hand_on)
 
     def admit(
         self, origin: Origin, message: DataRequest, placement: Placement, now: Now, *, deadline_ms: int, hops: int = 0
@@ -86,7 +86,7 @@ class Requests:
     def layout_known(self, placement: Placement, now: Now) -> list[Effect]:
         """Take on what was waiting for the first layout."""
         effects: list[Effect] = []
-        for held in self._forming.layout_known():
+        for held in self.forming.layout_known():
             effects += self._coordinate(*held, placement, now)
         return effects
 
@@ -131,17 +131,17 @@ class Requests:
         effects: list[Effect] = []
         for operation in self.pending.due(now.monotonic_ms):
             effects += operation.handler.expired(operation, placement, now)
-        return effects + self._forming.expire(now)
+        return effects + self.forming.expire(now)
 
     @property
     def next_due_ms(self) -> int | None:
-        due_ms, forming_ms = self.pending.next_due_ms, self._forming.next_due_ms
+        due_ms, forming_ms = self.pending.next_due_ms, self.forming.next_due_ms
         return due_ms if forming_ms is None else forming_ms if due_ms is None else min(due_ms, forming_ms)
 
     @property
     def idle(self) -> bool:
         """Whether nobody waits for an answer."""
-        return not self.pending.unanswered and self._forming.idle
+        return not self.pending.unanswered and self.forming.idle
 
     def committed(self) -> None:
         self._writes.committed()
@@ -171,15 +171,11 @@ class Requests:
         )
         return ReplicaFetched(number, settled, self._state.rounds.of_key(key), self._state.replica.fetch(key))
 
-    def surely_empty(self, placement: Placement) -> bool:
-        """Whether no node has taken any data."""
-        return self._forming.surely_empty(placement)
-
     def _coordinate(
         self, origin: Origin, message: DataRequest, hops: int, due_ms: int, placement: Placement, now: Now
     ) -> list[Effect]:
         if not placement.owners:
-            return self._forming.take(Held(origin, message, hops, due_ms), placement, now)
+            return self.forming.take(Held(origin, message, hops, due_ms), placement, now)
         key = storage_key(message.bucket.encode(), message.key, placement.partitions)
         rules = self._state.buckets.of(message.bucket)
         if isinstance(message, Get):
