@@ -118,6 +118,7 @@ def test_sigterm_under_load_ends_a_node_in_time_and_loses_nothing(nodes: Nodes) 
     for code, seconds in (alone, *others):
         assert code == 0
         assert seconds < STOPPED_WITHIN_SECONDS
+    assert all("node.stopped" in node.log.read_text().splitlines()[-1] for node in trio)
     trio = [nodes.again(node) for node in trio]
     wait_until(lambda: all(is_whole(node, trio) for node in trio))
     verdict = load.verdict()

@@ -48,6 +48,7 @@ def run_node(config: Config, http: Command | None = None) -> int:
             sys.stderr.write(f"zdynamo: {failure}\n")
             sys.stderr.flush()
             os._exit(1)  # nobody handles half a node: do not wait for threads that may never end
+        log.note("info", "node.stopped", {})
     return 0
 
 
