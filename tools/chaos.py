@@ -88,6 +88,9 @@ def arguments() -> argparse.Namespace:
 
 def planned(given: argparse.Namespace) -> tuple[str, Plan]:
     """The plan with what the flags change. Raises: PlanError."""
+    for name in ("steps", "nodes", "workers", "rate"):
+        if (number := getattr(given, name)) is not None and number <= 0:
+            raise PlanError(f"--{name} is {number}: use more than 0")
     path = chaos_plan.find(given.plan)
     plan = chaos_plan.load(path)
     for name in ("steps", "seconds", "nodes"):

@@ -165,6 +165,14 @@ def test_each_plan_that_comes_with_the_tool_can_be_run_and_says_what_it_is_about
     assert plan.kinds()
 
 
+@pytest.mark.parametrize("flag", ["--steps", "--nodes", "--workers", "--rate"])
+def test_a_run_of_nothing_is_refused(flag: str) -> None:
+    done = subprocess.run([sys.executable, str(CHAOS), flag, "0"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip().endswith("use more than 0") and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
