@@ -1,9 +1,12 @@
 """The options that several verbs share, and how verbs reach the cluster."""
 
 import json
+import socket
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from zdynamo.errors import Unreachable
 
 if TYPE_CHECKING:
     from zdynamo.client import Client
@@ -30,13 +33,19 @@ def connect(node: str, timeout_ms: int) -> "Client":
 
 
 def check_node(node: str) -> None:
-    """Raises: typer.BadParameter unless it is an address."""
+    """Raises: typer.BadParameter unless it is an address, Unreachable if its host is not known."""
     from zdynamo.client.base import check_address
 
     try:
         check_address(node)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--node") from None
+    if "://" not in node:
+        host, _, port = node.rpartition(":")
+        try:
+            socket.getaddrinfo(host.strip("[]"), int(port))
+        except OSError:
+            raise Unreachable(f"the host {host} of {node} is not known: use a name or an address of a member") from None
 
 
 def parse_json(text: str | bytes, option: str) -> Any:
