@@ -94,6 +94,7 @@ class View(Struct, array_like=True, frozen=True):
     old_copy: int = 0  # above 0: members remembered a later start of this node; of each restored copy a greater number
     buckets_differ: tuple[NodeId, ...] = ()  # members whose bucket tables are not the one of this node
     views_differ: tuple[NodeId, ...] = ()  # members that have had another table or layout for longer than news takes
+    awaited: tuple[NodeId, ...] = ()  # who may know of a layout before the founder decides; itself: it listens still
 
 
 class Bucket(Struct, array_like=True, frozen=True):

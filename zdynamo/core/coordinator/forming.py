@@ -80,7 +80,9 @@ class Forming:
 
     def surely_empty(self, placement: Placement) -> bool:
         """Whether no node has taken any data: the one who decides on the first layout has not been asked to yet."""
-        return not placement.owners and placement.view.constants.founder == placement.me and not self._layout_wanted
+        view = placement.view
+        founding = view.layout is None and view.constants.founder == placement.me
+        return founding and not view.awaited and not self._layout_wanted
 
     @property
     def next_due_ms(self) -> int | None:
@@ -93,10 +95,13 @@ class Forming:
 
 def _reason(placement: Placement) -> str:
     """Why no data can be taken now; "": it can."""
-    constants, joined = placement.view.constants, len(placement.members)
+    constants, joined, awaited = placement.view.constants, len(placement.members), placement.view.awaited
     if joined < constants.min_members:
         return f"the cluster is forming: {joined} of {constants.min_members} members have joined, start the others"
     if placement.is_down(constants.founder):
         founder = placement.name_of(constants.founder)
         return f"the cluster has taken no data yet and its founder {founder} is down: start it"
+    if awaited:
+        others = placement.names(node for node in awaited if node != placement.me) or "its members"
+        return f"the cluster is forming: its founder was started again and asks {others} first whether there is data"
     return ""

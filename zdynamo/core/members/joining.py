@@ -12,6 +12,7 @@ from zdynamo.partition import HASH_VERSION
 
 RETRY_FIRST_MS = 100
 SAY_AFTER_MS = 1000  # of seeds that do not answer
+STARTING_MS = 10_000  # after its start a node that was started wrongly still fails
 OCCUPIED_MS = 10_000  # how long a member that lives at our address may take to be called down
 
 
@@ -24,11 +25,13 @@ class Joined(Struct, frozen=True):
 class Joining:
     """Asks seeds for ever, with back-off; founds only where that is right."""
 
-    def __init__(self, profile: Profile, rhythms: Rhythms, now_ms: int) -> None:
+    def __init__(self, profile: Profile, rhythms: Rhythms, now_ms: int, *, member_of: str = "") -> None:
+        """`member_of`: the cluster that the data folder is of."""
         mine = profile.addresses.client
         self.seeds = tuple(seed for seed in profile.seeds if seed != mine)
         self._profile = profile
         self._rhythms = rhythms
+        self._member_of = member_of
         self._founds = not self.seeds or profile.seeds[0] == mine
         self._since_ms = now_ms
         self._retry_ms = RETRY_FIRST_MS
@@ -68,6 +71,13 @@ class Joining:
             fields: dict[str, object] = {"seeds": list(self.seeds), "for_ms": now_ms - self._since_ms}
             effects.append(Noted("seeds.unanswered", fields, "warning"))
         return effects
+
+    def of_another_cluster(self, seed: str, reason: str, now_ms: int) -> Fail | Noted:
+        """Whoever is started like that should know at once; one let in, or long running, goes on."""
+        if self._member_of and now_ms - self._since_ms < STARTING_MS:
+            folder = f"node.data: {self._profile.data} holds data of cluster {self._member_of}"
+            return Fail(f"{folder}, which the seed {seed} refuses ({reason}): use another folder or other seeds")
+        return Noted("cluster.refused", {"seed": seed, "reason": reason}, "warning")
 
     def unlike(self, theirs: Constants) -> str:
         """In what this node is configured otherwise than the cluster was founded; "": it goes with it."""

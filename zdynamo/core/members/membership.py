@@ -27,17 +27,17 @@ from zdynamo.core.members.events import (
     SeedAnswered,
     Ticked,
 )
+from zdynamo.core.members.first_layout import FirstLayout
 from zdynamo.core.members.joining import Joining
 from zdynamo.core.members.table import MemberTable, is_sound
 from zdynamo.core.members.views import Views
-from zdynamo.core.owners.layout import is_genuine, is_newer, make_layout
+from zdynamo.core.owners.layout import is_genuine, is_newer
 from zdynamo.core.settings import Rhythms
 from zdynamo.messages import (
     Gossip,
     Heartbeat,
     Hello,
     Layout,
-    LayoutMember,
     LayoutWanted,
     MemberRecord,
     NodeId,
@@ -54,7 +54,6 @@ JOINING_MS = 50  # between two ticks while there is no cluster
 LOOK_MS = 250  # between two ticks at most: a node that stood still notices all but so much of it
 PAUSE_MS = 1000  # that this node itself stood still, to say so; it takes account of less
 BEAT_APART_MS = 50  # between two heartbeats, however much there is to say
-STARTING_MS = 10_000  # after its start a node that was started wrongly still fails
 EXCHANGE_AGAIN_MS = 200  # with one member whose digest differs
 TWIN_SIGHTINGS = 2  # of our own record, raised by one other process: the first may be from before our restart
 REMOVED = "this node has been removed from the cluster: start it with an empty data folder to join anew"
@@ -72,13 +71,14 @@ class Membership:
         self._started_ms = now.wall_ms
         self._epoch = kept.epoch + 1
         self._cluster = kept.cluster
-        self._starts_with = kept.cluster  # "" for a node that comes to its cluster in this process
         self._constants = kept.constants
         self._table = MemberTable(kept.records)
         self._layout = kept.layout
         self._took_over = kept.took_over
         self._old_copy = kept.old_copy
-        self._joining = Joining(profile, rhythms, now.monotonic_ms)
+        self._joining = Joining(profile, rhythms, now.monotonic_ms, member_of=kept.cluster)
+        self._first_layout = FirstLayout(now.monotonic_ms + rhythms.listen_ms)
+        self._awaited: tuple[NodeId, ...] = ()  # as the last view shows
         self._opinions = Opinions(rhythms, random, now.monotonic_ms)
         self._bucket_tables = BucketTables(profile.buckets_digest)
         self._views = Views()
@@ -104,17 +104,18 @@ class Membership:
         return self._publish_me(known.version if known else 0, now) + asked
 
     def step(self, event: MembershipEvent, now: Now) -> list[MembershipEffect]:
-        late = self._woken(now)
+        effects = self._woken(now)
         match event:
             case Ticked():
-                return late + self._tick(now)
+                effects += self._tick(now)
             case Gossiped(message):
-                return late + self._gossiped(message, now)
+                effects += self._gossiped(message, now)
             case Heard(cluster, sender, message):
                 self._opinions.process_heard(now.monotonic_ms)
-                return late + self._heard(cluster, sender, message, now)
+                effects += self._heard(cluster, sender, message, now)
             case SeedAnswered(address, answer):
-                return late + self._seed_answered(address, answer, now)
+                effects += self._seed_answered(address, answer, now)
+        return effects if self._layout or not self._cluster else effects + self._decide_layout(now)
 
     @property
     def next_due_ms(self) -> int:
@@ -138,6 +139,7 @@ class Membership:
             self._old_copy,
             self._among_members(self._bucket_tables.differing),
             self._among_members(self._views.differing),
+            self._may_know(now),
         )
 
     # Joining
@@ -145,11 +147,12 @@ class Membership:
     def _seed_answered(self, address: str, answer: Topology | Refused, now: Now) -> list[MembershipEffect]:
         if isinstance(answer, Refused):
             if self._cluster and not answer.retry:
-                return [self._of_another_cluster(address, answer.reason, now)]
+                return [self._joining.of_another_cluster(address, answer.reason, now.monotonic_ms)]
             return [Noted("seed.refused", {"seed": address, "reason": answer.reason}, "warning")]
         if self._cluster:
             if answer.cluster != self._cluster:
-                return [self._of_another_cluster(address, f"the seed is of cluster {answer.cluster}", now)]
+                reason = f"the seed is of cluster {answer.cluster}"
+                return [self._joining.of_another_cluster(address, reason, now.monotonic_ms)]
             return self._merge([member.record for member in answer.members], answer.layout, now)
         decided = self._joining.decide(answer, now.monotonic_ms)
         if isinstance(decided, list):
@@ -170,16 +173,10 @@ class Membership:
             joined.append(Noted("member.owns_nothing", {"reason": reason}, "warning"))
         return joined + self._publish_me(version, now)
 
-    def _of_another_cluster(self, seed: str, reason: str, now: Now) -> Fail | Noted:
-        """Whoever is started like that should know at once; one let in, or long running, goes on."""
-        if self._starts_with and now.wall_ms - self._started_ms < STARTING_MS:
-            folder = f"node.data: {self._profile.data} holds data of cluster {self._cluster}"
-            return Fail(f"{folder}, which the seed {seed} refuses ({reason}): use another folder or other seeds")
-        return Noted("cluster.refused", {"seed": seed, "reason": reason}, "warning")
-
     def _found(self, now: Now) -> list[MembershipEffect]:
         self._cluster = f"{self._random.getrandbits(64):016x}"
         self._constants = replace(self._profile.constants, founder=self._id)
+        self._first_layout.founded_by(self._id)
         self._joining.over()
         return [Noted("cluster.founded", {"cluster": self._cluster}), *self._publish_me(0, now)]
 
@@ -215,7 +212,7 @@ class Membership:
             noted.append(self._bucket_tables.said(record, message.buckets_digest, now.monotonic_ms))
         if any(noted):
             effects += [*filter(None, noted), self._new_view(now)]
-        tells = differs or self._table.has_to_hear(message.id)
+        tells = differs or self._table.has_to_hear(message.id) or message.id in self._awaited
         return effects + self._exchange(message.id, now) if tells else effects
 
     def _heard(self, cluster: str, sender: NodeId, message: object, now: Now) -> list[MembershipEffect]:
@@ -227,11 +224,13 @@ class Membership:
             return self._merge([message.member], None, now)
         if isinstance(message, Table):
             effects = self._merge(message.members, message.layout, now)
-            if message.answer and sender in self._opinions:
-                effects.append(Mail(sender, Table(self._table.told_to(sender), self._layout, answer=False)))
+            if sender in self._opinions:
+                self._first_layout.told(sender)
+                if message.answer:
+                    effects.append(Mail(sender, Table(self._table.told_to(sender), self._layout, answer=False)))
             return effects
         if isinstance(message, LayoutWanted) and sender == self._id:
-            return self._decide_layout(now)
+            self._first_layout.wanted()
         return []
 
     def _heard_stranger(self, cluster: str, message: object) -> list[MembershipEffect]:
@@ -363,29 +362,30 @@ class Membership:
         for record in news:
             if record.id != self._id:
                 effects += self._opinions.follow(record, now.monotonic_ms)
-        if self._constants and self._constants.min_members > 1:  # nothing else to wait for: no need of data
-            effects += self._first_layout()
         rumor = Rumor(self._cluster, self._id, tuple(news), self._layout)
         return [Persist(self._keep()), *effects, Publish(rumor), self._new_view(now)]
 
     def _decide_layout(self, now: Now) -> list[MembershipEffect]:
-        """The first data wants a place."""
-        decided = self._first_layout()
-        return [*decided, *self._changed([], now), *self._exchange_with_all(now)] if decided else []
+        """If it is time; else show whom that waits for."""
+        members = self._table.members
+        self._layout = self._first_layout.decide(self._id, self._constants, members, now.monotonic_ms)
+        if self._layout is None:
+            return [] if self._awaited == self._may_know(now) else [self._new_view(now)]
+        assert self._constants is not None
+        n = self._constants.n
+        level = "warning" if len(members) < n else "info"
+        decided = Noted("layout.decided", {"number": 1, "members": len(members), "n": n}, level)
+        return [decided, *self._changed([], now), *self._exchange_with_all(now)]
 
-    def _first_layout(self) -> list[MembershipEffect]:
-        """The founder alone decides, once, when enough have joined: whoever is a member by now owns the data."""
-        constants, members = self._constants, self._table.members
-        assert constants is not None
-        if self._layout is not None or constants.founder != self._id or len(members) < constants.min_members:
-            return []
-        self._layout = make_layout(1, [LayoutMember(record.id, record.zone, record.weight) for record in members])
-        level = "warning" if len(members) < constants.n else "info"
-        return [Noted("layout.decided", {"number": 1, "members": len(members), "n": constants.n}, level)]
+    def _may_know(self, now: Now) -> tuple[NodeId, ...]:
+        awaited = self._first_layout.awaited(self._id, self._constants, self._table.members, now.monotonic_ms)
+        return () if self._layout else awaited
 
     def _new_view(self, now: Now) -> NewView:
         self._view_number += 1
-        return NewView(self.view(now))
+        view = self.view(now)
+        self._awaited = view.awaited
+        return NewView(view)
 
     def _among_members(self, nodes: set[NodeId]) -> tuple[NodeId, ...]:
         return tuple(record.id for record in self._table.members if record.id in nodes)
