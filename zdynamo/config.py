@@ -203,8 +203,8 @@ class MembershipSettings(Struct, forbid_unknown_fields=True, kw_only=True):
     listen_ms: Annotated[
         int,
         _option(
-            "Milliseconds that a new node without seeds listens for a cluster that knows its address, before it "
-            "founds one, and a founder that is started again before it decides who owns the data.",
+            "Milliseconds that a new node without seeds listens for a cluster that knows its address before it founds "
+            "one, and a founder that is started again for its members before it decides who owns the data.",
             ge=0,
         ),
     ] = 2000

@@ -668,6 +668,15 @@ def test_a_founder_that_has_been_given_data_lists_nothing_until_it_is_known_who_
     assert refused.retry
 
 
+def test_a_founder_that_waits_for_members_that_may_know_of_a_layout_lists_nothing() -> None:
+    node = LoneNode(view(layout=None, awaited=("b",)))
+
+    (refused,) = answers(node.asked(list_keys()))
+
+    assert isinstance(refused, Refused)
+    assert refused.retry
+
+
 def test_before_the_first_data_others_than_the_founder_send_the_client_on() -> None:
     node = LoneNode(view(me="b", others="ac", layout=None))
 

@@ -307,6 +307,19 @@ def test_until_enough_members_have_joined_data_is_refused(request_: Put | Get | 
     assert effects == [Reply(b"client", Refused(request_id(1), reason, retry=True))]
 
 
+@pytest.mark.parametrize("request_", [put(), get(), delete(1)])
+@pytest.mark.parametrize(("awaited", "asked"), [(("b", "c"), "b, c"), (("a",), "its members")])
+def test_a_founder_refuses_data_while_members_may_know_of_a_layout(
+    awaited: tuple[str, ...], asked: str, request_: Put | Get | Delete
+) -> None:
+    node = LoneNode(view(layout=None, awaited=awaited))
+
+    effects = node.asked(request_)
+
+    reason = f"the cluster is forming: its founder was started again and asks {asked} first whether there is data"
+    assert effects == [Reply(b"client", Refused(request_id(1), reason, retry=True))]
+
+
 def test_what_waits_for_a_layout_that_does_not_come_is_refused_at_its_deadline() -> None:
     node = LoneNode(view(layout=None))
     node.asked(put())

@@ -80,6 +80,7 @@ def view(
     min_members: int = 1,
     founder: str = "a",
     took_over: bool = False,
+    awaited: tuple[str, ...] = (),
 ) -> View:
     states: dict[str, MemberState] = {node: "down" if node in down else "alive" for node in sorted(me + others)}
     decided = make_layout(1, [LayoutMember(node, "", 1) for node in layout]) if layout else None
@@ -92,6 +93,7 @@ def view(
         decided,
         0,
         took_over,
+        awaited=awaited,
     )
 
 
