@@ -110,7 +110,7 @@ def test_who_is_first_told_of_by_a_table_is_waited_for_as_well() -> None:
     a.table("b", "abcd")
     a.hello("c")
 
-    assert (a.awaited, a.owners) == (("b", "c", "d"), [])
+    assert (a.awaited, a.owners) == (("c", "d"), [])
 
 
 def test_a_founder_restored_from_before_the_layout_takes_the_one_that_a_member_tells() -> None:

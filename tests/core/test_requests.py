@@ -308,7 +308,9 @@ def test_until_enough_members_have_joined_data_is_refused(request_: Put | Get | 
 
 
 @pytest.mark.parametrize("request_", [put(), get(), delete(1)])
-@pytest.mark.parametrize(("awaited", "asked"), [(("b", "c"), "b, c"), (("a",), "its members")])
+@pytest.mark.parametrize(
+    ("awaited", "asked"), [(("b", "c"), "b, c"), (("a",), "its members")], ids=["others", "listens"]
+)
 def test_a_founder_refuses_data_while_members_may_know_of_a_layout(
     awaited: tuple[str, ...], asked: str, request_: Put | Get | Delete
 ) -> None:
