@@ -220,8 +220,8 @@ def _old_copy(faults: Faults) -> Started | None:
     if name is None:
         return None
     simulation = faults.simulation
-    backup = simulation.disks[name].copy()
-    what = f"{name}, of {simulation.time_ms} ms"
+    at_ms, backup = faults.backup(name)
+    what = f"{name}, of {at_ms} ms"
 
     def end() -> None:
         if name in simulation.nodes and faults.may_lose():
@@ -241,7 +241,7 @@ def _snapshot(faults: Faults) -> Started | None:
     if name is None or not all(map(faults.is_free, TELLING)):
         return None
     simulation, began_ms = faults.simulation, faults.simulation.time_ms
-    snapshot = simulation.disks[name].copy(snapshot=True)
+    at_ms, snapshot = faults.backup(name, snapshot=True)
     simulation.kill(name)
     faults.up(name)
 
@@ -261,7 +261,7 @@ def _snapshot(faults: Faults) -> Started | None:
 
     for_ms = faults.span(1_000, 8_000)
     faults.later(for_ms, put_back)
-    what = f"{name}, of {began_ms} ms"
+    what = f"{name}, of {at_ms} ms"
     return Started(what, (name, f"clock of {name}", *TELLING), for_ms + TOLD_WITHIN_MS, end)
 
 

@@ -10,12 +10,14 @@ from random import Random
 from msgspec import Struct
 
 from zdynamo.errors import StoreFull
+from zdynamo.testing.disk import Disk
 from zdynamo.testing.node import SimulatedNode
 from zdynamo.testing.simulator import Simulation
 
 LANES = 2  # faults at a time
 LOOK_MS = 500  # between looks for processes that have stopped by themselves
 AHEAD_MAX_MS = 20_000  # of the clock of a node that starts
+EARLY = 0.3  # how often a backup of the founder is one from before the first layout
 AGAIN_MS = 200  # after which a lane that found nothing to break looks again
 
 End = Callable[[], None]
@@ -51,6 +53,7 @@ class Faults:
         self.random = random
         self.log: list[Fault] = []
         self.down: set[str] = set()  # kept down by a fault
+        self.early: dict[str, tuple[int, Disk]] = {}  # of nodes, when there was no layout yet, and when that was
         self._kinds = kinds
         self._losses = losses
         self.losing: set[str] = set()  # nodes of which a copy is being lost
@@ -119,6 +122,13 @@ class Faults:
 
         self._following.append(once)
         self.simulation.at(self.simulation.time_ms + after_ms, once)
+
+    def backup(self, name: str, *, snapshot: bool = False) -> tuple[int, Disk]:
+        """A copy of what is on a disk, or has been before there was a layout, and of which time it is."""
+        at_ms, disk = self.simulation.time_ms, self.simulation.disks[name]
+        if name in self.early and self.random.random() < EARLY:
+            at_ms, disk = self.early[name]
+        return at_ms, disk.copy(snapshot=snapshot)
 
     def victim(self, *, losing: bool = False) -> str | None:
         """A node that is up and that no other fault has."""

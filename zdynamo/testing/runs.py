@@ -25,6 +25,7 @@ CLOCKS_OFF_MS = {"jump": 4_000_000, "snapshot": 30_000}  # by which a value may 
 QUORUMS = ((3, 2, 2),) * 8 + ((3, 1, 3), (3, 3, 1), (5, 3, 3))  # N, R, W
 TIGHT = {"requests_max": 1, "hint_count_max": 2, "siblings_max": 4}  # limits so low that they are reached
 TIGHTENED = 0.3  # how often each of them is
+FOUNDED_MS = 60  # by then the first node has founded its cluster
 FORMING_MS = 20_000
 REST_MS = 240_000  # that a healed cluster has to come to rest: a clock that was put back is doubted for a minute
 REAPED_MS = 900_000  # an owner whose clock was put back may look at what is dead only ten minutes later
@@ -108,6 +109,7 @@ class Run:
         """Start all nodes; whether they have found each other."""
         first, *others = self.names
         self.simulation.start(first)
+        self.simulation.at(FOUNDED_MS, self._keep_early, first)
         for name in others:
             self.simulation.start(name, first)
         return self._until([audits.one_view], FORMING_MS)
@@ -174,6 +176,11 @@ class Run:
         for audit in wanted:
             self.broken += audit(simulation)
         return not self.broken
+
+    def _keep_early(self, name: str) -> None:
+        disk = self.simulation.disks[name]
+        if disk.kept.cluster and disk.kept.layout is None:
+            self.faults.early[name] = (self.simulation.time_ms, disk.copy(snapshot=True))
 
     def _make_disk(self, name: str) -> Disk:
         store = SimulatedStore(f"made at {self.simulation.time_ms}")
