@@ -119,6 +119,14 @@ def test_a_read_that_is_not_strict_may_show_the_value() -> None:
     assert broken(put("a", 0, 5), delete(10, 15, "a"), get("a", 20, 25, strict=False)) == []
 
 
+def test_a_node_that_was_put_back_to_a_snapshot_may_answer_before_it_is_told_but_nothing_may_come_of_it() -> None:
+    writes = put("a", 0, 5), put("b", 10, 15, "a")
+    assert broken(*writes, get("a", 20, 25, vouched=False), final="b") == []
+    assert broken(*writes, get("", 20, 25, vouched=False), final="b") == []
+    assert broken(*writes, delete(20, 25, vouched=False), get("b", 30, 35), final="b") == []
+    assert broken(*writes, get("a", 20, 25, vouched=False), final="a") == [LOST, BACK]
+
+
 def test_a_value_written_anew_is_another_one() -> None:
     assert broken(put("a", 0, 5), delete(10, 15, "a"), put("b", 20, 25, ""), get("b", 30, 35), final="b") == []
 

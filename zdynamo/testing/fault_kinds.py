@@ -235,7 +235,7 @@ def _old_copy(faults: Faults) -> Started | None:
 def _snapshot(faults: Faults) -> Started | None:
     """A machine is put back to before the last start of its node, often with its clock: only the others can tell.
 
-    Until they do, it vouches for what it does not have. So links work meanwhile.
+    Until they do, it vouches for what it does not have, and for what has been replaced. So links work meanwhile.
     """
     name = faults.victim()
     if name is None or not all(map(faults.is_free, TELLING)):
@@ -252,6 +252,7 @@ def _snapshot(faults: Faults) -> Started | None:
         simulation.disks[name] = snapshot
         if faults.random.random() < 0.5:
             simulation.clock_skew_ms[name] = began_ms - simulation.time_ms
+        faults.put_back.append((name, simulation.time_ms))
         faults.up(name)
         faults.losing.add(name)
 

@@ -53,6 +53,7 @@ class Faults:
         self.random = random
         self.log: list[Fault] = []
         self.down: set[str] = set()  # kept down by a fault
+        self.put_back: list[tuple[str, int]] = []  # nodes whose machine was put back to a snapshot, and when
         self.early: dict[str, tuple[int, Disk]] = {}  # of nodes, when there was no layout yet, and when that was
         self._kinds = kinds
         self._losses = losses

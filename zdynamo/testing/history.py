@@ -31,6 +31,7 @@ class Operation(Struct, kw_only=True):
     begin_ms: int
     deadline_ms: int  # a span
     doubled: bool = False  # several copies of it may have been under way: attempts, or what the network has doubled
+    vouched: bool = True  # else a node that was put back to a snapshot may have taken part before it was told of that
     twins: bool = False  # it was written more than once: where that is known, one of them may come to light late
     end_ms: int = -1  # -1: not yet
     outcome: Outcome = ""  # nothing: surely nothing was written, or the read failed; unknown: it may have been written

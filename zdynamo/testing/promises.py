@@ -89,7 +89,8 @@ def no_resurrection(history: History, key: Key, operations: list[Operation], wri
         while strict and strict[0].end_ms < read.begin_ms:
             earlier.append(strict.popleft())
             covered |= writes.surely_covered(earlier[-1])
-        if read.kind == "get" and read.outcome == "ok" and read.strict and covered & writes.bits(read.siblings):
+        is_sure = read.kind == "get" and read.outcome == "ok" and read.strict and read.vouched
+        if is_sure and covered & writes.bits(read.siblings):
             yield from _back(name(read), writes.bits(read.siblings), earlier, key, writes)
     for replica, values in history.final.get(key, {}).items():
         yield from _back(f"{replica} in the end", writes.bits(values), over, key, writes)
@@ -118,13 +119,14 @@ def no_needless_siblings(
 def regular_reads(history: History, key: Key, operations: list[Operation], writes: WritesOfKey) -> Iterator[Broken]:
     """A strict read shows what strict writes were acknowledged before it, or what is concurrent with it or later.
 
-    So does every read that finds nothing: *absent* needs R owners that know. An ordinary one may be stale otherwise.
+    So does every read that finds nothing: *absent* needs R owners that know. An ordinary one may be stale otherwise,
+    and so may one in which a node took part that could not know yet that it was put back to a snapshot.
     """
     if key[0] in history.lww:
         return
     acknowledged = writes.bits(put.value for put in writes.puts if put.outcome == "ok" and put.strict)
     for read in operations:
-        if read.kind != "get" or read.outcome != "ok" or (read.siblings and not read.strict):
+        if read.kind != "get" or read.outcome != "ok" or not read.vouched or (read.siblings and not read.strict):
             continue
         there = writes.bits(read.siblings) | writes.expired(read.end_ms, history.clocks_off_ms)
         for put in writes.named(acknowledged & ~writes.accounted(there, read.end_ms)):

@@ -2,6 +2,7 @@
 
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from random import Random
 
@@ -12,7 +13,7 @@ from zdynamo.messages import CompareHashes, Hashes, Hello, Ping, Pong, Table
 from zdynamo.testing import audits
 from zdynamo.testing.audits import Audit, Dots
 from zdynamo.testing.disk import Disk, SimulatedStore
-from zdynamo.testing.fault_kinds import KINDS
+from zdynamo.testing.fault_kinds import KINDS, TOLD_WITHIN_MS
 from zdynamo.testing.faults import Fault, Faults
 from zdynamo.testing.history import History, Key
 from zdynamo.testing.promises import Broken, check
@@ -151,7 +152,11 @@ class Run:
 
     def history(self) -> History:
         """As it is now."""
+        untold = list(self._untold())
         for operation in self.workload.operations:
+            operation.vouched = not any(
+                operation.begin_ms <= until_ms and since_ms <= operation.end_ms for since_ms, until_ms in untold
+            )
             operation.twins = self.dots.has_twins(operation.request)
             if operation.twins or self.simulation.handed_on[operation.request] > 1:
                 operation.doubled = True
@@ -163,6 +168,16 @@ class Run:
             clocks_off_ms=max([1_000, *(CLOCKS_OFF_MS.get(fault.name, 0) for fault in self.faults.log)]),
             answers_late_ms=0,  # clients have timers that are never late
         )
+
+    def _untold(self) -> Iterator[tuple[int, int]]:
+        """Spans in which a node that was put back to a snapshot had not been told of it."""
+        for name, at_ms in self.faults.put_back:
+            told = (
+                time_ms
+                for time_ms, node, noted in self.simulation.notes
+                if time_ms >= at_ms and node == name and noted.name == "member.old_copy"
+            )
+            yield at_ms, min(next(told, at_ms + TOLD_WITHIN_MS), at_ms + TOLD_WITHIN_MS)
 
     def _until(self, wanted: list[Audit], at_most_ms: int) -> bool:
         """Whether nothing of this is broken any more, in time; else that is what the run has found."""

@@ -83,7 +83,7 @@ class WritesOfKey:
 
     def _met_by(self, write: Operation) -> Iterator[bytes]:
         """A strict delete without a context reads first what strict puts were acknowledged before; a put does not."""
-        if write.kind == "delete" and write.strict:
+        if write.kind == "delete" and write.strict and write.vouched:
             for put in self.puts:
                 if put.begin_ms >= write.begin_ms:
                     break
