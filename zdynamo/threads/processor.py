@@ -6,7 +6,8 @@ of one round travel as one ZeroMQ message. The thread sleeps until the next mess
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import zmq
@@ -250,17 +251,17 @@ class Processor:
         if to_peers:
             parts = [sender.FRAMES]
             for peer, messages in to_peers.items():
-                for part in cut(messages):
-                    parts += (peer.encode(), self._frame(peer, part, traces))
+                for _, frame in frames(messages, partial(self._frame, peer, traces)):
+                    parts += (peer.encode(), frame)
             self._outbox.send_multipart(parts)
         sent_us = monotonic_us() if to_clients else 0
         for client, answers in to_clients.items():
             self._node.served.answered(answers, sent_us)
-            for some in cut(answers):
-                if not offer(self._requests, [client, codec.encode(some)]):
+            for some, frame in frames(answers, codec.encode):
+                if not offer(self._requests, [client, frame]):
                     self._node.counters["answers.dropped"] += len(some)
 
-    def _frame(self, peer: NodeId, messages: list[PeerMessage], traces: dict[int, bytes]) -> bytes:
+    def _frame(self, peer: NodeId, traces: dict[int, bytes], messages: list[PeerMessage]) -> bytes:
         frame = self._node.frame(peer, tuple(messages))
         if traces and self._tracer is not None:
             frame = self._tracer.marked(frame, traces)
@@ -284,16 +285,20 @@ class Processor:
             socket.close(FAREWELL_MS)
 
 
-def cut(messages: list[T]) -> Iterator[list[T]]:
-    """In their order, as many together as fit into a frame. At least one message."""
+def frames(messages: list[T], encode: Callable[[list[T]], bytes]) -> Iterator[tuple[list[T], bytes]]:
+    """All in one if they fit, else in their order as many together as do. Each frame beside the messages in it."""
+    encoded = encode(messages)
+    if len(encoded) <= FRAME_BYTES_MAX or len(messages) == 1:
+        yield messages, encoded
+        return
     begin = together = 0
-    for place, message in enumerate(messages if len(messages) > 1 else ()):
+    for place, message in enumerate(messages):
         alone = len(codec.encode(message))
         if place > begin and together + alone > FRAME_BYTES_MAX:
-            yield messages[begin:place]
+            yield messages[begin:place], encode(messages[begin:place])
             begin, together = place, 0
         together += alone
-    yield messages[begin:]
+    yield messages[begin:], encode(messages[begin:])
 
 
 def _peers(view: View) -> list[sender.PeerAddress]:
