@@ -35,8 +35,9 @@ def cluster():
 
 
 def silent_on_data(cluster):
-    """Answers questions about the cluster, and nothing else."""
-    return lambda request: cluster.answer(request) if isinstance(request, DescribeCluster) else None
+    """Answers questions about the cluster and the node, and nothing else."""
+    described = DescribeCluster | DescribeNode
+    return lambda request: cluster.answer(request) if isinstance(request, described) else None
 
 
 def client_threads():
@@ -150,7 +151,8 @@ def test_when_the_node_that_has_the_call_dies_another_serves_it_at_once(cluster)
     with ScriptedNode(cluster) as other, Client(other.address, deadline_ms=100_000) as client:
         dying = ScriptedNode(cluster, silent_on_data(cluster))
         cluster.owners = [dying.address]
-        wait_until(lambda: len(client.members()) == 2 and client.node_status(other.address))
+        wait_until(lambda: len(client.members()) == 2)
+        client.node_status(dying.address)  # it is connected
         with ThreadPoolExecutor(1) as pool:
             putting = pool.submit(client.put, "k", b"v")
             wait_until(lambda: dying.data_requests() or putting.done())
