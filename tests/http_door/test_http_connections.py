@@ -182,7 +182,7 @@ def test_a_server_that_ends_finishes_what_it_has_begun(cluster: InProcessCluster
     with served(cluster) as place, place.connect() as connection:
         ping(connection)
 
-        place.server.end()
+        place.end()
 
         assert until_closed(connection) == b""
 

@@ -255,7 +255,7 @@ def test_a_stream_ends_in_order_when_the_process_is_told_to_stop(cluster: InProc
         stream = connection.getresponse()
         assert stream.readline() == b"retry: 1000\n"
 
-        place.server.end()
+        place.end()
 
         assert b"event: " in stream.read()  # cut off, it would be IncompleteRead
         connection.close()

@@ -27,7 +27,7 @@ def test_of_a_write_that_is_cut_off_the_outcome_is_unknown_and_a_read_may_be_ask
             connection.sendall(REQUESTS[what].encode())
         wait_until(lambda: len(place.server.server_state.tasks) == len(REQUESTS))
 
-        place.server.end()
+        place.end()
         told = {what: connection.makefile("rb").read() for what, connection in asked.items()}
 
     assert {what: said(answer) for what, answer in told.items()} == {

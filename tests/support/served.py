@@ -5,7 +5,7 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from zdynamo.client.io_loop import LoopClient
@@ -21,6 +21,12 @@ WITHIN_S = 10.0
 class Place(NamedTuple):
     port: int
     server: Server
+    loop: asyncio.AbstractEventLoop
+
+    def end(self) -> None:
+        """In the server's own thread, as all that is done to it."""
+        with suppress(RuntimeError):  # it has ended already
+            self.loop.call_soon_threadsafe(self.server.end)
 
     @property
     def url(self) -> str:
@@ -34,7 +40,7 @@ class Place(NamedTuple):
 def served(cluster: InProcessCluster, served_by: str = "") -> Iterator[Place]:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    made: queue.SimpleQueue[Server] = queue.SimpleQueue()
+    made: queue.SimpleQueue[Place] = queue.SimpleQueue()
 
     async def run() -> None:
         client = LoopClient(*cluster.addresses, deadline_ms=3_000, context=cluster.context)
@@ -42,14 +48,14 @@ def served(cluster: InProcessCluster, served_by: str = "") -> Iterator[Place]:
         serving = Serving(0, (), served_by or f"127.0.0.1:{port}", names=("proxy.example",))
         door = Door(client, serving.served_by, names=names_of(serving, listening))
         server = Server(settings_of(application(door)), door)
-        made.put(server)
+        made.put(Place(port, server, asyncio.get_running_loop()))
         await attend(server, listening, client)
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
-    server = made.get(timeout=WITHIN_S)
+    place = made.get(timeout=WITHIN_S)
     try:
-        yield Place(port, server)
+        yield place
     finally:
-        server.end()
+        place.end()
         thread.join(WITHIN_S)
