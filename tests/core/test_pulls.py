@@ -29,6 +29,7 @@ from zdynamo.messages import (
     Pong,
     PullPage,
     QuorumNotMet,
+    ReapAsk,
     ReplicaFetched,
     ReplicaRefused,
     ReplicaStored,
@@ -848,6 +849,44 @@ def test_what_it_is_given_under_the_new_round_stays() -> None:
     assert sent(effects, ReplicaStored) == [(node.others[1], ReplicaStored(3))]
     assert node.store.get(later.key) == bytes(8) + later.record
     assert node.node._state.hints.targets_of(later.key) == [node.others[0]]
+
+
+def test_an_old_copy_goes_away_only_when_what_was_moved_is_committed() -> None:
+    """Else the scan for what is to go would miss it. A page comes and a tick follows in one batch."""
+    node = stand_in()
+    first, second, owner = _owned_behind(node)
+    node.hears(owner, StoreReplica(1, 1000, (), 0, first, record(b"an old one, too")))
+    node.hears(owner, StoreReplica(2, 1000, (), 5, second, record(b"new", actor=8)))
+    pulls: list[tuple[str, PullPage]] = []
+    while not pulls:
+        pulls = pulls_of(node.after(1))
+    ((peer, asked),) = pulls
+    node.hears(node.others[1], ReapAsk(3, node.partition, 5, ((node.key, 1),)))
+    page = Page(asked.request, asked.partition, True, 5, (), last=True)
+
+    node.node.step(FromPeer(Frame(CLUSTER, peer, 1, "a", 1, (page,))), node.now)
+    node.step(Tick())
+    for _ in range(50):
+        for peer, asked in pulls_of(node.after(100)):
+            node.hears(peer, Page(asked.request, asked.partition, True, 5, (), last=True))
+
+    assert node.node._state.partitions.doubts == {}
+    assert node.store.get(node.key) is None
+    assert [key for key, _ in node.store.scan(b"\xff\xffaside", b"\xff\xffasidf")] == []
+
+
+def _owned_behind(node: Five) -> tuple[bytes, bytes, str]:
+    """Two keys of a partition that it owns, behind the one that it does not, and another owner of that."""
+    keys: dict[int, bytes] = {}
+    for number in range(100_000):
+        key = node.key_of(b"owned-%d" % number)
+        partition = partition_of_storage_key(key)
+        if partition > node.partition and partition in node.owned:
+            if partition in keys:
+                owner = next(each for each in node.node._placement.owners[partition] if each != "a")
+                return keys[partition], key, owner
+            keys[partition] = key
+    raise AssertionError("there is none")
 
 
 def test_an_old_copy_is_noticed_also_where_it_was_only_just_taken() -> None:

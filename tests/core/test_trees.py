@@ -105,7 +105,7 @@ def do_build(copies: Copies, key: bytes, number: int) -> None:
 
 
 def do_set_aside(copies: Copies, key: bytes, number: int) -> None:
-    copies.aside.moving.setdefault(partition_of_storage_key(key), Moving(b"", b"\x00\x00\x00\x01"))
+    copies.aside.moving.setdefault(partition_of_storage_key(key), Moving(b"", bytes(8)))
     copies.aside.clear(key)
 
 

@@ -16,6 +16,7 @@ from zdynamo.core.reaping.tombstones import is_dead
 from zdynamo.core.records.buckets import Buckets
 from zdynamo.core.records.dots import BIRTH_BYTES
 from zdynamo.core.records.record import Sibling, decode_record, shown
+from zdynamo.core.replicas.aside import KEY as ASIDE
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.messages import Layout
 from zdynamo.partition import partition_of_storage_key, split_storage_key, storage_key
@@ -88,6 +89,9 @@ def settled(simulation: Simulation) -> Iterator[Broken]:
             yield Broken("settling", f"{name} has {len(doubts)} partitions in doubt: {reasons}")
         if node.node._state.partitions.rounds_lost:
             yield Broken("settling", f"{name} may not stand in for others: nobody has told it the rounds")
+    for name, disk in sorted(simulation.disks.items()):
+        if any(True for _ in disk.store.scan(ASIDE, ASIDE + b"\xff\xff")):
+            yield Broken("settling", f"{name} has something left of an old copy that was set aside")
 
 
 def convergence(simulation: Simulation) -> Iterator[Broken]:

@@ -14,7 +14,7 @@ from typing import Literal
 from msgspec import Struct, msgpack
 
 from zdynamo.core.recovery.session import POWER_CUT
-from zdynamo.core.replicas.aside import TIME_BYTES, Moving
+from zdynamo.core.replicas.aside import ROUND_BYTES, Moving
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.messages import NodeId
 from zdynamo.partition import PREFIX_BYTES, partition_of_storage_key
@@ -42,7 +42,7 @@ class Doubt(Struct, array_like=True):
     given: dict[NodeId, Given] = {}
     aside: Aside = ""  # what was held before is an old copy: where it is on its way out of sight, and away or back
     moved: bytes = b""  # out of sight up to this storage key
-    times: int = 0  # that it was found to be an old copy
+    round: int = 0  # told by the peer by which it was found to be an old copy
 
 
 class _Kept(Struct, array_like=True):
@@ -101,7 +101,7 @@ class Partitions:
     def moving(self) -> dict[int, Moving]:
         """Where an old copy is on its way out of sight, and how far."""
         return {
-            partition: Moving(doubt.moved, doubt.times.to_bytes(TIME_BYTES, "big"))
+            partition: Moving(doubt.moved, doubt.round.to_bytes(ROUND_BYTES, "big"))
             for partition, doubt in self._doubts.items()
             if doubt.aside == "moving"
         }
@@ -155,12 +155,11 @@ class Partitions:
         self._told.clear()
         self._keep()
 
-    def set_aside(self, partition: int, why: str) -> None:
+    def set_aside(self, partition: int, round: int, why: str) -> None:
         """What is held of it is an old copy, also if an older one is on its way out of sight, or back."""
         self._worsen(partition, why)
         doubt = self._doubts[partition]
-        doubt.aside, doubt.moved = "moving", b""
-        doubt.times += 1
+        doubt.aside, doubt.moved, doubt.round = "moving", b"", round
         self.keep(partition)
 
     def doubt(self, partitions: Iterable[int], why: str) -> None:

@@ -53,7 +53,7 @@ class Pulls:
         self._owners: tuple[tuple[NodeId, ...], ...] = ()  # by which the partitions below were found
         self._owned: list[int] = []
         self._queue: deque[int] = deque()  # unsettled; the first is being worked at
-        self._fresh: set[int] = set()  # old copies found since the last commit: a scan would miss what is only staged
+        self._fresh: set[int] = set()  # old copies found, or moved, since the last commit: scans miss what is staged
         self._asked: _Asked | None = None
         self._quiet: dict[NodeId, int] = {}  # peers that are not asked until then
         self._request = 0
@@ -121,7 +121,7 @@ class Pulls:
         if placement.me not in placement.owners[partition] and not self._holds_any(partition):
             return []
         known = not self._partitions.is_settled(partition)
-        self._partitions.set_aside(partition, OLD_PARTITION)
+        self._partitions.set_aside(partition, round, OLD_PARTITION)
         self._fresh.add(partition)
         if self._asked is not None and self._asked.partition == partition:
             self._asked = None  # whatever comes, it will be asked again
@@ -301,6 +301,7 @@ class Pulls:
         if doubt.aside == "moving":
             if aside.move(partition):
                 doubt.aside, doubt.moved = "moved", b""
+                self._fresh.add(partition)
             else:
                 doubt.moved = aside.moving[partition].after
         else:

@@ -5,7 +5,8 @@ the node's own keys, in slices; whoever comes to a key first moves it. A record 
 nothing is no part of the old copy, and stays.
 
 An old copy may have been made while an older one was aside. Then what came in sight since then is moved too, to what is
-aside already: each value tells which time it was moved, or a key that has been moved before would be taken for done.
+aside already: each value tells in which reaping round it was moved, or a key that has been moved before would be taken
+for done.
 """
 
 from collections.abc import Mapping
@@ -18,8 +19,8 @@ from zdynamo.core.records.record import EMPTY, decode_record, encode_record, mer
 from zdynamo.core.store import OWN_KEYS, Store
 from zdynamo.partition import partition_of_storage_key, stretch
 
-KEY = OWN_KEYS + b"aside"  # and the storage key; the value: `[which time: 4 bytes][copy]`, no copy if none was held
-TIME_BYTES = 4
+KEY = OWN_KEYS + b"aside"  # and the storage key; the value: `[round: 8 bytes][copy]`, no copy if none was held
+ROUND_BYTES = 8
 SLICE_RECORDS = 200  # moved in one step
 SLICE_BYTES = 2**20
 
@@ -28,7 +29,7 @@ class Moving(NamedTuple):
     """How far a partition has been moved."""
 
     after: bytes  # the storage key up to which that is done
-    time: bytes  # which time it is moved
+    round: bytes  # in which it was found to be an old copy; that is a greater one each time
 
 
 class Aside:
@@ -45,18 +46,18 @@ class Aside:
         """Before a copy is read or stored: if an old one is in the way, it is moved."""
         moving = self.moving.get(partition_of_storage_key(key))
         if moving is not None and key > moving.after:
-            self._move(key, moving.time)
+            self._move(key, moving.round)
 
     def move(self, partition: int) -> bool:
         """A slice; whether that was the last."""
-        after, time = self.moving[partition]
+        after, round = self.moving[partition]
         start, end = stretch(partition, after)
         size = 0
         for count, (key, stored) in enumerate(self._store.scan(start, end)):
             if count >= SLICE_RECORDS or size >= SLICE_BYTES:
                 return False
-            self._move(key, time)
-            self.moving[partition] = Moving(key, time)
+            self._move(key, round)
+            self.moving[partition] = Moving(key, round)
             size += len(stored)
         del self.moving[partition]
         return True
@@ -69,7 +70,7 @@ class Aside:
         for key, stored in self._store.scan(KEY + start, KEY + end):
             if len(taken) >= SLICE_RECORDS or size >= SLICE_BYTES:
                 break
-            taken.append((key[len(KEY) :], stored[TIME_BYTES:]))
+            taken.append((key[len(KEY) :], stored[ROUND_BYTES:]))
             size += len(stored)
             self._store.delete(key)
         return taken
@@ -78,16 +79,16 @@ class Aside:
         """Partitions that are being moved."""
         self.moving = dict(moving)
 
-    def _move(self, key: bytes, time: bytes) -> None:
-        """Unless that has been done this time."""
+    def _move(self, key: bytes, round: bytes) -> None:
+        """Unless that has been done in this round."""
         moved = self._store.get(KEY + key) or b""
-        if moved.startswith(time):
+        if moved.startswith(round):
             return
-        before, stored = moved[TIME_BYTES:], self._store.get(key)
+        before, stored = moved[ROUND_BYTES:], self._store.get(key)
         if stored is None or self._is_new(stored):
-            self._store.put(KEY + key, time + before)
+            self._store.put(KEY + key, round + before)
             return
-        self._store.put(KEY + key, time + (_merged(before, stored) if before else stored))
+        self._store.put(KEY + key, round + (_merged(before, stored) if before else stored))
         self._store.delete(key)
         self._tombstones.forget(key)
         encoded = stored[BIRTH_BYTES:]
