@@ -126,6 +126,38 @@ def test_what_was_stored_before_the_last_write_won_is_found_after_the_restart_th
     assert ask.items == (ITEM,)  # type: ignore[attr-defined]
 
 
+def test_what_is_found_so_is_not_forgotten_when_a_commit_fails() -> None:
+    before = holding((KEY, DELETED))
+    node = holding(store=before.store, buckets=LWW)
+    while INDEX + KEY not in node.store._staged:
+        pass_time(node, 10)
+        effects = node.node.step(Tick(), node.now)
+        if INDEX + KEY not in node.store._staged:
+            node.store.commit()
+            node.node.committed()
+    node.store._staged.clear()
+    node.node.abandon(effects, surely_nothing=True)
+
+    ((_, ask), _) = sent(until_next_pass(node), ReapAsk)
+    assert ask.items == (ITEM,)  # type: ignore[attr-defined]
+
+
+def test_what_was_to_be_looked_at_years_later_is_found_so_too() -> None:
+    """Where all siblings count, the record lives as long as the last of them."""
+    late = encode_record(
+        merged(
+            sibling(1, actor=8, value=b"hidden", expires_ms=WALL_MS + 10**11), sibling(1, ahead_ms=1, tombstone=True)
+        )
+    )
+    before = holding((KEY, late))
+    assert copy_and_entry(before) == (True, True)
+
+    node = holding(store=before.store, buckets=LWW)
+
+    ((_, ask), _) = sent(until_next_pass(node), ReapAsk)
+    assert ask.items == ((KEY, digest(late)),)  # type: ignore[attr-defined]
+
+
 @DEAD
 def test_a_dead_record_with_a_hidden_value_is_not_swapped_with_who_holds_nothing(dead: bytes) -> None:
     empty, holds = holding(buckets=LWW), holding((KEY, dead), buckets=LWW)

@@ -65,6 +65,7 @@ class State:
         self.partitions.committed()
         self.hints.committed()
         self.trees.committed()
+        self.tombstones.committed()
 
     def discarded(self) -> None:
         """What was staged since the last commit is gone."""
@@ -73,5 +74,6 @@ class State:
         self.session.discarded()
         self.hints.discarded()
         self.trees.discarded()
+        self.tombstones.discarded()
         self.partitions.reload()
         self.aside.reload(self.partitions.moving)

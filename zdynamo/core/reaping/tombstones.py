@@ -28,6 +28,8 @@ class Tombstones:
     def __init__(self, store: Store, buckets: Buckets) -> None:
         self._store = store
         self._buckets = buckets
+        self._found: dict[bytes, bytes] = {}  # entries of what was found since the last commit
+        self._again: dict[bytes, bytes] = {}  # those that a failed commit has lost
         self.fresh: set[int] = set()  # partitions with entries that may be new to whoever last emptied this
         start = KEY
         while (found := next(store.scan(start, KEY + b"\xff\xff"), None)) is not None:
@@ -39,13 +41,15 @@ class Tombstones:
         """A record is being stored under that storage key: stage an entry if it is, or will be, dead."""
         due_ms = ends_ms(record, lww=self._buckets.is_lww(key))
         if due_ms is not None:
-            self._store.put(KEY + key, due_ms.to_bytes(8, "big"))
-            self.fresh.add(partition_of_storage_key(key))
+            self._stage(key, due_ms.to_bytes(8, "big"))
 
     def found(self, key: bytes, record: Record) -> None:
-        """A record lies there: stage its entry, if its bucket had another rule when it was stored."""
-        if len(record.siblings) > 1 and self._buckets.is_lww(key) and self._store.get(KEY + key) is None:
-            self.note(key, record)
+        """A record lies there, and is not found again: stage its entry, if its bucket had another rule till now."""
+        if len(record.siblings) > 1 and self._buckets.is_lww(key):
+            due_ms = ends_ms(record, lww=True)
+            if due_ms is not None and self._store.get(KEY + key) != (due := due_ms.to_bytes(8, "big")):
+                self._found[key] = due
+                self._stage(key, due)
 
     def forget(self, key: bytes) -> None:
         """Stage the removal of an entry."""
@@ -57,6 +61,23 @@ class Tombstones:
             self.forget(key)
         else:
             self.note(key, record)
+
+    def committed(self) -> None:
+        """What was staged is kept."""
+        self._found.clear()
+        if self._again:
+            for key, due in self._again.items():
+                self._stage(key, due)
+            self._found, self._again = self._again, {}
+
+    def discarded(self) -> None:
+        """What was staged is gone. What was found is staged once more, when there is room."""
+        self._again |= self._found
+        self._found.clear()
+
+    def _stage(self, key: bytes, due: bytes) -> None:
+        self._store.put(KEY + key, due)
+        self.fresh.add(partition_of_storage_key(key))
 
     def entries(self, partition: int, after: bytes) -> Iterator[tuple[bytes, int]]:
         """Committed entries behind a storage key (b"": all), in order: storage key, and when its record is dead."""

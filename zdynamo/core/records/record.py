@@ -209,7 +209,7 @@ def shown(record: Record, wall_ms: int, *, lww: bool = False) -> list[Sibling]:
 def deciding(record: Record, *, lww: bool) -> tuple[Sibling, ...]:
     """The siblings that say whether there is a value: all that are current; `lww`: the last written of them."""
     siblings = current(record)
-    return (max(siblings, key=_by_time),) if lww and len(siblings) > 1 else siblings
+    return (last_written(record),) if lww and len(siblings) > 1 else siblings
 
 
 def has_ended(sibling: Sibling, wall_ms: int) -> bool:
