@@ -221,12 +221,13 @@ def test_a_host_that_is_not_known_is_not_blamed_on_the_port(arguments: list[str]
     assert done.stderr.startswith(f"zdynamo: {blamed}: the host nope.invalid is not known: ")
 
 
-@pytest.mark.parametrize("verb", [["get", "k"], ["repair"], ["bench"]], ids=str)
-def test_a_host_that_is_not_known_is_said_at_once(verb: list[str]) -> None:
-    done = run(*verb, "--node", "nope.invalid:7400")
+@pytest.mark.parametrize("host", ["nope.invalid", ".."], ids=["unknown", "no_name"])
+@pytest.mark.parametrize("verb", [["get", "k"], ["repair"], ["bench"]], ids=lambda verb: verb[0])
+def test_a_host_that_is_not_known_is_said_at_once(verb: list[str], host: str) -> None:
+    done = run(*verb, "--node", f"{host}:7400")
 
     assert_one_line(done, 1)
-    assert "the host nope.invalid of nope.invalid:7400 is not known" in done.stderr
+    assert f"the host {host} of {host}:7400 is not known" in done.stderr
 
 
 @pytest.mark.parametrize(

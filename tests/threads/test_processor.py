@@ -17,7 +17,7 @@ from zdynamo.threads import processor, router
 from zdynamo.threads.channel import CAPACITY, Channels, offer
 from zdynamo.threads.clock import now
 from zdynamo.threads.log import Log
-from zdynamo.threads.processor import END, FRAME_BYTES_MAX, STOP, Processor, frames
+from zdynamo.threads.processor import END, FRAME_BYTES_MAX, STOP, Processor, cut
 
 ANSWERS = [
     lambda size: Found(bytes(16), b"", (SiblingValue("", bytes(size), 0), SiblingValue("", b"", 0))),
@@ -31,14 +31,15 @@ answers = st.builds(lambda make, size: make(size), st.sampled_from(ANSWERS), st.
 @settings(max_examples=50, deadline=None)
 @given(st.lists(answers, min_size=1, max_size=8))
 def test_as_many_messages_as_fit_go_in_a_frame_and_a_larger_one_goes_alone(messages: list[ClientAnswer]) -> None:
-    cut = list(frames(messages, codec.encode))
+    frames = list(cut(messages, codec.encode))
 
-    sizes = [sum(len(codec.encode(message)) for message in together) for together, _ in cut]
-    assert [message for together, _ in cut for message in together] == messages
-    assert [codec.decode_answers(frame) for _, frame in cut] == [together for together, _ in cut]
-    assert all(size <= FRAME_BYTES_MAX or len(together) == 1 for (together, _), size in zip(cut, sizes, strict=True))
+    sizes = [sum(len(codec.encode(message)) for message in together) for together, _ in frames]
+    assert [message for together, _ in frames for message in together] == messages
+    assert [codec.decode_answers(frame) for _, frame in frames] == [together for together, _ in frames]
+    assert all(size <= FRAME_BYTES_MAX or len(together) == 1 for (together, _), size in zip(frames, sizes, strict=True))
     assert all(
-        size + len(codec.encode(after[0])) > FRAME_BYTES_MAX for size, (after, _) in zip(sizes, cut[1:], strict=False)
+        size + len(codec.encode(after[0])) > FRAME_BYTES_MAX
+        for size, (after, _) in zip(sizes, frames[1:], strict=False)
     )
 
 

@@ -44,7 +44,7 @@ def check_node(node: str) -> None:
         host, _, port = node.rpartition(":")
         try:
             socket.getaddrinfo(host.strip("[]"), int(port))
-        except OSError:
+        except (OSError, UnicodeError):  # the latter for what can be no name of a host
             raise Unreachable(f"the host {host} of {node} is not known: use a name or an address of a member") from None
 
 

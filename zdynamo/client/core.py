@@ -225,8 +225,6 @@ class ClientCore:
         if was_up and self._calls:
             effects += self._refresh(now_ms)
         for call in held.values():
-            if call.id not in self._calls:
-                continue  # it is over
             if call.only_at:
                 effects.append(self._finish(call, None if call.is_write else NoNodeReached((link.address,))))
             elif call.link is link:

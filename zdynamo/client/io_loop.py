@@ -18,7 +18,7 @@ from zdynamo.client.io_thread import now_ms
 from zdynamo.client.merges import bucket_resolver, can_merge
 from zdynamo.client.rounds import CLOSED, Entry, RoundsDriver
 from zdynamo.client.sinks import as_it_is
-from zdynamo.client.sockets import Sockets
+from zdynamo.client.sockets import Sockets, sooner
 from zdynamo.client.values import Resolver
 from zdynamo.errors import RequestError
 from zdynamo.messages import ClientRequest, Topology
@@ -79,7 +79,8 @@ class IoLoop(RoundsDriver):
 
     def _set_alarm(self, now: int) -> None:
         """One that rings too early does no harm, so it is set anew only if it would ring too late."""
-        due_ms = self._rounds.core.next_due_ms
+        in_ms = self._sockets.replaces_in_ms
+        due_ms = sooner(self._rounds.core.next_due_ms, None if in_ms is None else now + in_ms)
         if due_ms is None or (self._alarm is not None and now < self._alarm_ms <= due_ms):
             return
         if self._alarm is not None:

@@ -187,7 +187,9 @@ class Sockets:
 
     def send(self, address: str, message: ClientRequest) -> None:
         """Goes out with the next `flush`."""
-        connection = self._connections[address]
+        connection = self._connections.get(address)
+        if connection is None:  # it could not be made anew, which is in the news
+            return
         connection.outbox.append(message)
         self._full[address] = connection
 
@@ -205,6 +207,7 @@ class Sockets:
         """What has happened; waits for something, or the bell."""
         if self._lost:
             self._replace_lost()
+            timeout_ms = sooner(timeout_ms, self.replaces_in_ms)
         events, self._news = self._news, []
         for socket, _ in self._poller.poll(0 if events else timeout_ms):
             if self._bell is not None and socket == self._bell.fd:
@@ -221,6 +224,13 @@ class Sockets:
                 self._lost.pop(connection.address, None)
             yield Connected(connection.address) if kind == COMING else Disconnected(connection.address)
 
+    @property
+    def replaces_in_ms(self) -> int | None:
+        """When `wait` has something to do of itself; None: never."""
+        if not self._lost:
+            return None
+        return max(0, int((min(self._lost.values()) + GIVEN_UP_S - time.monotonic()) * 1000) + 1)
+
     def _replace_lost(self) -> None:
         """Those that ZeroMQ has given up, or that could not be made."""
         given_up = time.monotonic() - GIVEN_UP_S
@@ -233,6 +243,11 @@ class Sockets:
         self._poller.register(socket, zmq.POLLIN)
         if self._opened is not None:
             self._opened(socket)
+
+
+def sooner(one_ms: int | None, other_ms: int | None) -> int | None:
+    """None: never."""
+    return min((ms for ms in (one_ms, other_ms) if ms is not None), default=None)
 
 
 def cut(messages: list[ClientRequest]) -> Iterator[list[ClientRequest]]:

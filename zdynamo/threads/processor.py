@@ -251,13 +251,13 @@ class Processor:
         if to_peers:
             parts = [sender.FRAMES]
             for peer, messages in to_peers.items():
-                for _, frame in frames(messages, partial(self._frame, peer, traces)):
+                for _, frame in cut(messages, partial(self._frame, peer, traces)):
                     parts += (peer.encode(), frame)
             self._outbox.send_multipart(parts)
         sent_us = monotonic_us() if to_clients else 0
         for client, answers in to_clients.items():
             self._node.served.answered(answers, sent_us)
-            for some, frame in frames(answers, codec.encode):
+            for some, frame in cut(answers, codec.encode):
                 if not offer(self._requests, [client, frame]):
                     self._node.counters["answers.dropped"] += len(some)
 
@@ -285,7 +285,7 @@ class Processor:
             socket.close(FAREWELL_MS)
 
 
-def frames(messages: list[T], encode: Callable[[list[T]], bytes]) -> Iterator[tuple[list[T], bytes]]:
+def cut(messages: list[T], encode: Callable[[list[T]], bytes]) -> Iterator[tuple[list[T], bytes]]:
     """All in one if they fit, else in their order as many together as do. Each frame beside the messages in it."""
     encoded = encode(messages)
     if len(encoded) <= FRAME_BYTES_MAX or len(messages) == 1:
