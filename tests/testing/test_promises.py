@@ -75,6 +75,13 @@ def test_what_expires_is_not_lost() -> None:
 
 def test_of_a_bucket_that_keeps_the_last_write_nothing_is_lost() -> None:
     assert broken(put("a", 0, 5), put("b", 10, 15, ""), final="b", lww=True) == []
+    assert broken(put("a", 0, 5), put("b", 10, 15, ""), final="", lww=True) == [LOST]
+    assert broken(put("a", 0, 5), delete(10, 15, ""), final="", lww=True) == []
+
+
+def test_nor_does_anything_come_back_there() -> None:
+    assert broken(put("a", 0, 5), put("b", 10, 15, "a"), final="a", lww=True) == [BACK]
+    assert broken(put("a", 0, 5), put("b", 10, 15, "a"), get("a", 20, 25), final="b", lww=True) == [BACK]
 
 
 # no-resurrection

@@ -96,9 +96,9 @@ def settled(simulation: Simulation) -> Iterator[Broken]:
 
 def convergence(simulation: Simulation) -> Iterator[Broken]:
     """All owners of a partition hold the same bytes, but for what is dead: each removes that in its own time."""
-    owning, is_past = owners_by_partition(simulation), _is_dead(simulation)
+    owning, has_ended = owners_by_partition(simulation), _ended(simulation)
     held = {
-        name: {key: found for key, found in records(simulation, name) if not is_past(key, found)}
+        name: {key: found for key, found in records(simulation, name) if not has_ended(key, found)}
         for name in simulation.disks
     }
     for key in sorted({key for each in held.values() for key in each}):
@@ -111,10 +111,10 @@ def convergence(simulation: Simulation) -> Iterator[Broken]:
 
 def reaped(simulation: Simulation) -> Iterator[Broken]:
     """Nothing dead is left, nor an entry for it."""
-    wall_ms, is_past = _surely_past_ms(simulation), _is_dead(simulation)
+    wall_ms, has_ended = _surely_past_ms(simulation), _ended(simulation)
     for name, disk in sorted(simulation.disks.items()):
         for key, encoded in records(simulation, name):
-            if is_past(key, encoded):
+            if has_ended(key, encoded):
                 yield Broken("reaping", f"{name} still holds what is dead", place_of(key))
         for entry, due in disk.store.scan(INDEX, INDEX + b"\xff\xff"):
             if int.from_bytes(due, "big") <= wall_ms:
@@ -228,7 +228,7 @@ def _surely_past_ms(simulation: Simulation) -> int:
     return START_WALL_MS + simulation.time_ms - 2 * simulation.limits.clock_skew_ms
 
 
-def _is_dead(simulation: Simulation) -> Callable[[bytes, bytes], bool]:
+def _ended(simulation: Simulation) -> Callable[[bytes, bytes], bool]:
     """Whether nothing is shown any more of a record under a storage key, by the rule of its bucket."""
     wall_ms, buckets = _surely_past_ms(simulation), Buckets(simulation.buckets, simulation.limits)
     return lambda key, encoded: is_dead(decode_record(encoded), wall_ms, lww=buckets.is_lww(key))

@@ -64,10 +64,13 @@ def only_what_was_put(history: History, key: Key, operations: list[Operation], w
 
 def no_lost_write(history: History, key: Key, operations: list[Operation], writes: WritesOfKey) -> Iterator[Broken]:
     """An acknowledged value is in the end with every replica, or covered by what had seen it."""
-    if key[0] in history.lww:
-        return
+    lww = key[0] in history.lww
+    if lww and any(write.has_written and (write.kind == "delete" or write.ttl_ms) for write in operations):
+        return  # what the last write hides goes with it
     acknowledged = writes.bits(put.value for put in writes.puts if put.outcome == "ok")
     for replica, values in history.final.get(key, {}).items():
+        if lww and values:
+            continue  # the last write, which hides the others
         there = writes.bits(values) | writes.expired(history.ended_ms, history.clocks_off_ms)
         for put in writes.named(acknowledged & ~writes.accounted(there, history.ended_ms)):
             what = f"{name(put)} was acknowledged; {replica} does not have it, nor anything that has seen it"
@@ -76,8 +79,6 @@ def no_lost_write(history: History, key: Key, operations: list[Operation], write
 
 def no_resurrection(history: History, key: Key, operations: list[Operation], writes: WritesOfKey) -> Iterator[Broken]:
     """What an acknowledged write or delete had seen or met shows in no later strict read, nor in the end."""
-    if key[0] in history.lww:
-        return
     over = sorted(
         (write for write in operations if write.is_write and write.outcome == "ok" and writes.surely_covered(write)),
         key=lambda write: write.end_ms,

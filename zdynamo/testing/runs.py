@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from zdynamo.core.settings import NodeLimits
 from zdynamo.messages import CompareHashes, Hashes, Hello, Ping, Pong, Table
+from zdynamo.partition import partition_of
 from zdynamo.testing import audits
 from zdynamo.testing.audits import Audit, Dots
 from zdynamo.testing.disk import Disk, SimulatedStore
@@ -72,7 +73,7 @@ class Run:
         tight = {name: limit for name, limit in TIGHT.items() if random.random() < TIGHTENED}
         limits = NodeLimits(r=self.r, w=self.w, reap_interval_ms=random.choice((1_000, 3_000)), **tight)
         simulation = self.simulation = Simulation(
-            random.getrandbits(64), n=self.n, min_members=self.count, limits=limits
+            random.getrandbits(64), n=self.n, min_members=random.choice((1, self.count)), limits=limits
         )
         simulation.buckets = bucket_table(limits)
         simulation.make_disk = self._make_disk
@@ -83,6 +84,7 @@ class Run:
         kinds = {name: KINDS[name] for name in plan.faults}
         self.faults = Faults(simulation, Random(random.getrandbits(64)), kinds, losses=self.w - 1)
         self.broken: list[Broken] = []
+        self.untold: list[tuple[str, int, int]] = []  # nodes put back to a snapshot, and when they did not know that
         self.versions = Versions(versions_of, simulation.partitions) if versions_of else None
 
     def result(self) -> Result:
@@ -90,7 +92,8 @@ class Run:
         try:
             if self.form() and self.work() and self.come_to_rest():
                 self.stay_quiet()
-            self.broken += [*self.dots.broken, *audits.answered_once(self.simulation), *check(self.history())]
+            self.broken += [*self._listen(), *self.dots.broken, *audits.answered_once(self.simulation)]
+            self.broken += check(self.history())
         except Exception as error:
             self.broken.append(Broken("no-crash", _where(error)))
         return Result(
@@ -152,10 +155,13 @@ class Run:
 
     def history(self) -> History:
         """As it is now."""
-        untold = list(self._untold())
+        owners = audits.owners_by_partition(self.simulation)
         for operation in self.workload.operations:
             operation.vouched = not any(
-                operation.begin_ms <= until_ms and since_ms <= operation.end_ms for since_ms, until_ms in untold
+                name in owners[partition_of(operation.bucket.encode(), operation.key, len(owners))]
+                and operation.begin_ms <= until_ms
+                and since_ms <= operation.end_ms
+                for name, since_ms, until_ms in self.untold
             )
             operation.twins = self.dots.has_twins(operation.request)
             if operation.twins or self.simulation.handed_on[operation.request] > 1:
@@ -169,15 +175,18 @@ class Run:
             answers_late_ms=0,  # clients have timers that are never late
         )
 
-    def _untold(self) -> Iterator[tuple[int, int]]:
-        """Spans in which a node that was put back to a snapshot had not been told of it."""
+    def _listen(self) -> Iterator[Broken]:
+        """Until when nodes that were put back to a snapshot had not been told of it; they have to be, in time."""
         for name, at_ms in self.faults.put_back:
             told = (
                 time_ms
                 for time_ms, node, noted in self.simulation.notes
                 if time_ms >= at_ms and node == name and noted.name == "member.old_copy"
             )
-            yield at_ms, min(next(told, at_ms + TOLD_WITHIN_MS), at_ms + TOLD_WITHIN_MS)
+            told_ms = next(told, None)
+            if told_ms is None or told_ms > at_ms + TOLD_WITHIN_MS:
+                yield Broken("regular-reads", f"{name}, put back to a snapshot at {at_ms} ms, was told at {told_ms} ms")
+            self.untold.append((name, at_ms, at_ms + TOLD_WITHIN_MS if told_ms is None else told_ms))
 
     def _until(self, wanted: list[Audit], at_most_ms: int) -> bool:
         """Whether nothing of this is broken any more, in time; else that is what the run has found."""
