@@ -148,6 +148,9 @@ def test_threads_that_count_up_without_a_resolver_count_each_update(cluster: InP
                 errors_met.append(error)
 
     with cluster.client("b") as other:
+        db.put("first", 0)  # there are owners by now
+        for client in (db, other):
+            client.members()  # and both know which node gets all updates, and lets one of them win
         threads = [threading.Thread(target=count, args=[client]) for client in (db, db, other, other)]
         for thread in threads:
             thread.start()
