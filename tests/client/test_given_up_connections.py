@@ -8,7 +8,9 @@ from killable import wait_until
 from scripted_node import ScriptedCluster, ScriptedNode
 
 from zdynamo import Client, errors
-from zdynamo.client.sockets import ANSWER_BYTES_MAX
+from zdynamo.client.events import Disconnected
+from zdynamo.client.sockets import ANSWER_BYTES_MAX, Sockets
+from zdynamo.messages import DescribeNode
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL".ljust(55, b"\0")  # of ZeroMQ 3.0 and later
 TOO_LARGE = b"\x02" + (ANSWER_BYTES_MAX + 1).to_bytes(8, "big")  # the head of such a frame
@@ -62,6 +64,18 @@ def test_a_client_connects_when_there_are_sockets_again() -> None:
             socket_.close(0)
 
         wait_until(lambda: answers(client))
+
+
+def test_what_is_to_go_to_a_node_without_a_socket_is_lost_and_that_is_in_the_news() -> None:
+    """The core may have chosen the node in the very round in which the socket could not be made."""
+    with zmq.Context() as context, Sockets(context) as sockets:
+        context.set(zmq.MAX_SOCKETS, 1)
+        with context.socket(zmq.PAIR):
+            sockets.connect("tcp://127.0.0.1:1")
+            sockets.send("tcp://127.0.0.1:1", DescribeNode(bytes(16), ""))
+            sockets.flush()
+
+            assert sockets.wait(0) == [Disconnected("tcp://127.0.0.1:1")]
 
 
 def answers(client: Client) -> bool:

@@ -1,17 +1,14 @@
 """The first layout: decided by the founder alone, and after a new start only when nobody can know of another."""
 
-from random import Random
-
 import pytest
+from support.memberships import Started
 from support.nodes import member
 
-from zdynamo.core.events import Noted, Now
-from zdynamo.core.members.events import Gossiped, Heard, Kept, Mail, MembershipEffect, MembershipEvent, Profile, Ticked
-from zdynamo.core.members.membership import Membership
+from zdynamo.core.events import Noted
+from zdynamo.core.members.events import Gossiped, Heard, Kept, Mail, Ticked
 from zdynamo.core.owners.layout import make_layout
 from zdynamo.core.settings import Rhythms
 from zdynamo.messages import (
-    Addresses,
     Constants,
     Heartbeat,
     Hello,
@@ -21,7 +18,6 @@ from zdynamo.messages import (
     MemberRecord,
     NodeId,
     Table,
-    View,
 )
 from zdynamo.partition import HASH_VERSION
 
@@ -30,27 +26,13 @@ LISTEN_MS = Rhythms().listen_ms
 REAL = make_layout(1, [LayoutMember(node, "", 1) for node in "abc"])
 
 
-class Restarted:
+class Restarted(Started):
     """Founder `a`, which goes on from a folder that knows of these members and of no layout."""
 
     def __init__(self, known: str, *, min_members: int = 1, took_over: bool = False) -> None:
-        self.ms = 1_000
         constants = Constants(16, 3, HASH_VERSION, min_members, "a")
-        addresses = Addresses("a:client", "a:peer", "a:gossip", "")
-        profile = Profile(
-            name="a", addresses=addresses, zone="", weight=1, seeds=(), found=True, constants=constants
-        )  # fmt: skip
         kept = Kept("a", CLUSTER, 1, constants, tuple(member(node) for node in known), None, took_over)
-        self.membership = Membership(kept=kept, profile=profile, rhythms=Rhythms(), random=Random(1), now=self.now)
-        self.effects = self.membership.start(self.now)
-
-    @property
-    def now(self) -> Now:
-        return Now(self.ms, self.ms)
-
-    @property
-    def view(self) -> View:
-        return self.membership.view(self.now)
+        super().__init__(kept, min_members=min_members)
 
     @property
     def awaited(self) -> tuple[NodeId, ...]:
@@ -60,11 +42,6 @@ class Restarted:
     @property
     def owners(self) -> list[NodeId]:
         return [owner.id for owner in self.view.layout.members] if self.view.layout else []
-
-    def step(self, event: MembershipEvent) -> list[MembershipEffect]:
-        effects = self.membership.step(event, self.now)
-        self.effects += effects
-        return effects
 
     def listens(self) -> None:
         """Long enough."""

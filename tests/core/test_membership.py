@@ -3,9 +3,9 @@
 from random import Random
 
 import pytest
+from support.memberships import Started
 from support.nodes import member
 
-from zdynamo import codec
 from zdynamo.core.events import Noted, Now
 from zdynamo.core.members.events import (
     AskSeed,
@@ -15,7 +15,6 @@ from zdynamo.core.members.events import (
     Kept,
     Mail,
     MembershipEffect,
-    MembershipEvent,
     NewView,
     Persist,
     Profile,
@@ -47,33 +46,16 @@ BIGGEST = 2**64 - 1
 WALL_MS = 1_800_000_000_000
 
 
-class LoneMembership:
+class LoneMembership(Started):
     """The membership of node `a`, which has founded a cluster."""
 
+    wall_ms = WALL_MS
+
     def __init__(self, *, min_members: int = 1, kept: Kept | None = None) -> None:
-        self.ms = 1_000
-        profile = Profile(
-            name="a", addresses=Addresses("a:1", "a:2", "a:3", ""), zone="", weight=1, seeds=(), found=True,
-            constants=Constants(16, 3, HASH_VERSION, min_members, ""),
-        )  # fmt: skip
-        self.membership = Membership(
-            kept=kept or Kept(), profile=profile, rhythms=Rhythms(), random=Random(1), now=self.now
-        )
-        self.all = self.membership.start(self.now)
+        super().__init__(kept or Kept(), min_members=min_members)
         self.step(Ticked())
-        self.cluster = self.membership.view(self.now).cluster
-        self.id = self.membership.view(self.now).me.id
-
-    @property
-    def now(self) -> Now:
-        return Now(self.ms, WALL_MS + self.ms)
-
-    def step(self, event: MembershipEvent) -> list[MembershipEffect]:
-        """Step; whatever comes out can be encoded."""
-        effects = self.membership.step(event, self.now)
-        codec.encode([effect for effect in effects if not isinstance(effect, Noted)])
-        self.all += effects
-        return effects
+        self.cluster = self.view.cluster
+        self.id = self.view.me.id
 
     def hears(self, sender: str, message: object) -> list[MembershipEffect]:
         return self.step(Heard(self.cluster, sender, message))  # type: ignore[arg-type]
@@ -224,7 +206,7 @@ def test_the_founder_decides_on_the_layout_once_as_soon_as_enough_have_joined() 
     assert before is None
     assert decided == make_layout(1, [LayoutMember(node, "", 1) for node in ("b", "c", a.id)])
     assert a.membership.view(a.now).layout == decided
-    assert noted(a.all).count("layout.decided") == 1
+    assert noted(a.effects).count("layout.decided") == 1
 
 
 @pytest.mark.parametrize(("min_members", "level"), [(2, "warning"), (3, "info")])
@@ -233,7 +215,7 @@ def test_a_layout_with_fewer_members_than_copies_is_a_warning(min_members: int, 
     for number in range(min_members - 1):
         a.rumor(member("bc"[number]))
 
-    [decided] = [effect for effect in a.all if isinstance(effect, Noted) and effect.name == "layout.decided"]
+    [decided] = [effect for effect in a.effects if isinstance(effect, Noted) and effect.name == "layout.decided"]
 
     assert decided == Noted("layout.decided", {"number": 1, "members": min_members, "n": 3}, level)
 
@@ -305,7 +287,7 @@ def test_a_record_with_figures_that_cannot_be_is_not_believed(hostile: dict[str,
     assert [member.record for member in after.members if member.record.id != "c"] == [
         member.record for member in before.members
     ]
-    assert not any(isinstance(effect, Fail) for effect in a.all)
+    assert not any(isinstance(effect, Fail) for effect in a.effects)
 
 
 def test_the_table_is_bounded() -> None:
@@ -340,12 +322,12 @@ def test_a_member_is_suspect_until_its_first_pong_and_then_alive() -> None:
 
 def test_a_node_that_was_a_member_goes_on_in_the_next_epoch_and_persists_it_first() -> None:
     first = LoneMembership()
-    kept = [effect.kept for effect in first.all if isinstance(effect, Persist)][-1]
+    kept = [effect.kept for effect in first.effects if isinstance(effect, Persist)][-1]
 
     again = LoneMembership(kept=kept)
 
-    assert isinstance(again.all[0], Persist)
-    assert again.all[0].kept.epoch == kept.epoch + 1
+    assert isinstance(again.effects[0], Persist)
+    assert again.effects[0].kept.epoch == kept.epoch + 1
     assert (again.me.id, again.me.epoch, again.me.version) == (first.id, 2, 2)
 
 

@@ -28,7 +28,7 @@ class Cluster(LoneMembership):
         for node in others:
             self.hears(node, Pong(10**6))
         self.beat_all()
-        self.all.clear()
+        self.effects.clear()
 
     def tick(self) -> list[MembershipEffect]:
         """Wait until there is something to do, and do it. The process thread answers if it runs."""
@@ -230,7 +230,7 @@ def test_probes_in_flight_are_bounded_and_a_suspect_waits_for_its_turn() -> None
 
     a.run(5_000, answering=others)
 
-    asked = {probe.target for _, probe in probes(a.all)}
+    asked = {probe.target for _, probe in probes(a.effects)}
     assert asked == set(victims)
     assert {a.state(victim) for victim in victims} == {"down"}
 
@@ -432,7 +432,7 @@ def test_a_flapping_member_is_noted_and_kept_down_until_it_has_been_steady() -> 
             if a.state("b") == "alive":
                 break
             a.run(200, answering=("b", "c", "d"))
-    notes = [effect for effect in a.all if isinstance(effect, Noted) and effect.name == "member.flapping"]
+    notes = [effect for effect in a.effects if isinstance(effect, Noted) and effect.name == "member.flapping"]
 
     assert [note.fields["steady_ms"] for note in notes] == [1_000, 2_000]
 
@@ -446,6 +446,6 @@ def test_a_crash_loop_is_noted_and_called_down() -> None:
     early = a.state("b")
     a.run(CRASHES_MS, answering=("b", "c"))
 
-    assert noted(a.all).count("member.down") == 1
+    assert noted(a.effects).count("member.down") == 1
     assert noted(effects) == ["member.flapping"]
     assert (early, a.state("b")) == ("down", "alive")

@@ -2,6 +2,7 @@
 
 from random import Random
 
+from zdynamo import codec
 from zdynamo.core.events import Noted, Now
 from zdynamo.core.members.events import (
     Gossiped,
@@ -20,31 +21,45 @@ from zdynamo.partition import HASH_VERSION
 MINE = 1  # digest of the own bucket table
 
 
-class LoneMembership:
-    """Node `a`, which has founded a cluster that `b` has joined."""
+class Started:
+    """Node `a`, which has just been started. `effects`: all that has come of it."""
 
-    def __init__(self, mine: int = MINE) -> None:
+    wall_ms = 0  # at its start
+
+    def __init__(self, kept: Kept, *, min_members: int = 1, mine: int = 0) -> None:
+        """`mine`: the digest of its bucket table."""
         self.ms = 1_000
         profile = Profile(
             name="a", addresses=Addresses("a:1", "a:2", "a:3", ""), zone="", weight=1, seeds=(), found=True,
-            buckets_digest=mine, constants=Constants(16, 3, HASH_VERSION, 1, ""),
+            buckets_digest=mine, constants=Constants(16, 3, HASH_VERSION, min_members, ""),
         )  # fmt: skip
-        self.membership = Membership(kept=Kept(), profile=profile, rhythms=Rhythms(), random=Random(1), now=self.now)
-        self.membership.start(self.now)
-        self.step(Ticked())
-        self.cluster = self.membership.view(self.now).cluster
-        self.joins(1)
+        self.membership = Membership(kept=kept, profile=profile, rhythms=Rhythms(), random=Random(1), now=self.now)
+        self.effects = self.membership.start(self.now)
 
     @property
     def now(self) -> Now:
-        return Now(self.ms, self.ms)
+        return Now(self.ms, self.wall_ms + self.ms)
 
     @property
     def view(self) -> View:
         return self.membership.view(self.now)
 
     def step(self, event: MembershipEvent) -> list[MembershipEffect]:
-        return self.membership.step(event, self.now)
+        """Step; whatever comes out can be encoded."""
+        effects = self.membership.step(event, self.now)
+        codec.encode([effect for effect in effects if not isinstance(effect, Noted)])
+        self.effects += effects
+        return effects
+
+
+class LoneMembership(Started):
+    """Node `a`, which has founded a cluster that `b` has joined."""
+
+    def __init__(self, mine: int = MINE) -> None:
+        super().__init__(Kept(), mine=mine)
+        self.step(Ticked())
+        self.cluster = self.view.cluster
+        self.joins(1)
 
     def joins(self, epoch: int, status: str = "member") -> None:
         """Node `b` starts, for the so-many-eth time."""

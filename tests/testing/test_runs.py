@@ -92,6 +92,13 @@ def test_a_cluster_that_loses_more_copies_than_it_may_is_found_out() -> None:
     assert "no-lost-write" in {each.promise for each in result.broken}
 
 
+def test_a_node_that_is_never_told_that_it_was_put_back_to_a_snapshot_is_found_out() -> None:
+    run = Run(Plan(seed=3, nodes=3, faults=(), seconds=1))
+    run.faults.put_back.append(("a", 500))
+
+    assert "regular-reads" in {each.promise for each in run.result().broken}
+
+
 def test_a_write_that_no_replica_has_any_more_is_lost() -> None:
     done = Run(Plan(seed=3, nodes=3, faults=(), seconds=3))
     done.result()

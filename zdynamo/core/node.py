@@ -146,7 +146,7 @@ class Node:
         self.asked_by = self._pending.asked_by  # for the driver, which may trace requests
         self._handoff = Handoff(state, self._pending, linked=self._links.heard)
         self._reaper = Reaper(state, heal=self._requests.heal, heard_round=self._pulls.heard_round, random=random)
-        self._listings = Listings(state, self._pending, fetch=self._requests.local)
+        self._listings = Listings(state, self._pending, self._requests.forming, fetch=self._requests.local)
         self._anti_entropy = AntiEntropy(
             state, linked=self._links.heard, heard_round=self._pulls.heard_round, first_number=random.getrandbits(48)
         )
@@ -385,8 +385,7 @@ class Node:
             return self._anti_entropy.repair(client, request, placement, now)
         deadline_ms = request.deadline_ms - event.waited_ms
         if isinstance(request, ListKeys):
-            forming = self._requests.forming
-            return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms, forming=forming)
+            return self._listings.begin(client, request, placement, now, deadline_ms=deadline_ms)
         return self._explains.begin(client, request, placement, now, deadline_ms=deadline_ms)
 
     def _describe_node(self, client: bytes, request: DescribeNode, placement: Placement, now: Now) -> list[Effect]:

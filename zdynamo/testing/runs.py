@@ -1,5 +1,6 @@
 """One run from one seed: a cluster, clients that work while things break, healing, rest, and every promise checked."""
 
+import math
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -84,7 +85,6 @@ class Run:
         kinds = {name: KINDS[name] for name in plan.faults}
         self.faults = Faults(simulation, Random(random.getrandbits(64)), kinds, losses=self.w - 1)
         self.broken: list[Broken] = []
-        self.untold: list[tuple[str, int, int]] = []  # nodes put back to a snapshot, and when they did not know that
         self.versions = Versions(versions_of, simulation.partitions) if versions_of else None
 
     def result(self) -> Result:
@@ -92,7 +92,7 @@ class Run:
         try:
             if self.form() and self.work() and self.come_to_rest():
                 self.stay_quiet()
-            self.broken += [*self._listen(), *self.dots.broken, *audits.answered_once(self.simulation)]
+            self.broken += [*self._told_late(), *self.dots.broken, *audits.answered_once(self.simulation)]
             self.broken += check(self.history())
         except Exception as error:
             self.broken.append(Broken("no-crash", _where(error)))
@@ -155,13 +155,13 @@ class Run:
 
     def history(self) -> History:
         """As it is now."""
-        owners = audits.owners_by_partition(self.simulation)
+        owners, untold = audits.owners_by_partition(self.simulation), self._untold()
         for operation in self.workload.operations:
             operation.vouched = not any(
                 name in owners[partition_of(operation.bucket.encode(), operation.key, len(owners))]
                 and operation.begin_ms <= until_ms
                 and since_ms <= operation.end_ms
-                for name, since_ms, until_ms in self.untold
+                for name, since_ms, until_ms in untold
             )
             operation.twins = self.dots.has_twins(operation.request)
             if operation.twins or self.simulation.handed_on[operation.request] > 1:
@@ -175,18 +175,19 @@ class Run:
             answers_late_ms=0,  # clients have timers that are never late
         )
 
-    def _listen(self) -> Iterator[Broken]:
-        """Until when nodes that were put back to a snapshot had not been told of it; they have to be, in time."""
-        for name, at_ms in self.faults.put_back:
-            told = (
-                time_ms
-                for time_ms, node, noted in self.simulation.notes
-                if time_ms >= at_ms and node == name and noted.name == "member.old_copy"
-            )
-            told_ms = next(told, None)
-            if told_ms is None or told_ms > at_ms + TOLD_WITHIN_MS:
-                yield Broken("regular-reads", f"{name}, put back to a snapshot at {at_ms} ms, was told at {told_ms} ms")
-            self.untold.append((name, at_ms, at_ms + TOLD_WITHIN_MS if told_ms is None else told_ms))
+    def _untold(self) -> list[tuple[str, int, float]]:
+        """Nodes that were put back to a snapshot, since when, and until when they had not been told of it."""
+        told = [(ms, node) for ms, node, noted in self.simulation.notes if noted.name == "member.old_copy"]
+        return [
+            (name, at_ms, min((ms for ms, node in told if node == name and ms >= at_ms), default=math.inf))
+            for name, at_ms in self.faults.put_back
+        ]
+
+    def _told_late(self) -> Iterator[Broken]:
+        for name, since_ms, until_ms in self._untold():
+            if until_ms > since_ms + TOLD_WITHIN_MS:
+                what = f"{name}, put back to a snapshot at {since_ms} ms, was not told of it until {until_ms} ms"
+                yield Broken("regular-reads", what)
 
     def _until(self, wanted: list[Audit], at_most_ms: int) -> bool:
         """Whether nothing of this is broken any more, in time; else that is what the run has found."""

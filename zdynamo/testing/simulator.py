@@ -230,6 +230,8 @@ class Simulation:
         node = self.nodes.get(target)
         if node is not None:
             node.take_request(client, frame)
+        else:
+            self._waiting.pop(client, None)
 
     def _deliver_seed_answer(self, asker: str, seed: str, answer: ClientAnswer) -> None:
         node = self.nodes.get(asker)

@@ -130,9 +130,10 @@ class KeyRead:
 class Listings:
     """The listings that this node coordinates, and its part in those of others."""
 
-    def __init__(self, state: State, pending: Pending, *, fetch: Fetch) -> None:
+    def __init__(self, state: State, pending: Pending, forming: Forming, *, fetch: Fetch) -> None:
         self._state = state
         self._pending = pending
+        self._forming = forming
         self._fetch = fetch
         self._in_progress = 0
 
@@ -144,7 +145,6 @@ class Listings:
         now: Now,
         *,
         deadline_ms: int,
-        forming: Forming,
     ) -> list[Effect]:
         """`deadline_ms`: what is left of it here and now."""
         due_ms = admitted(request, placement, self._state, self._pending, now, deadline_ms=deadline_ms)
@@ -152,9 +152,9 @@ class Listings:
             return [answer(client, due_ms)] if due_ms else []
         bucket = request.bucket.encode()
         stretch = stretch_of(bucket, request.partition, prefix=request.prefix, after=request.after)
-        if unready := forming.unready(placement):
+        if unready := self._forming.unready(placement):
             return [answer(client, Refused(request.request, unready, retry=True))]
-        if forming.surely_empty(placement) or stretch.start >= stretch.end:
+        if self._forming.surely_empty(placement) or stretch.start >= stretch.end:
             return [answer(client, KeysListed(request.request, (), request.after, more=False))]
         if not placement.owners:
             return [answer(client, Refused(request.request, NO_LAYOUT, retry=True))]

@@ -378,8 +378,8 @@ class Membership:
         return [decided, *self._changed([], now), *self._exchange_with_all(now)]
 
     def _may_know(self, now: Now) -> tuple[NodeId, ...]:
-        awaited = self._first_layout.awaited(self._id, self._constants, self._table.members, now.monotonic_ms)
-        return () if self._layout else awaited
+        members, now_ms = self._table.members, now.monotonic_ms
+        return () if self._layout else self._first_layout.awaited(self._id, self._constants, members, now_ms)
 
     def _new_view(self, now: Now) -> NewView:
         self._view_number += 1
