@@ -95,9 +95,33 @@ def said_by_a_process(**how: Any) -> list[str]:
     )
     if how.get("on_a_terminal"):
         return terminal_of([sys.executable, "-c", script]).splitlines()
+    return said_by_the_script(script)
+
+
+def said_by_the_script(script: str) -> list[str]:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     return done.stderr.splitlines()
+
+
+def test_lines_that_nobody_reads_are_counted_in_the_next_that_is_written() -> None:
+    script = (
+        "import os\n"
+        "from zdynamo.config import LogSettings\n"
+        "from zdynamo.threads.log import Log, configure\n"
+        "configure(LogSettings())\n"
+        "log, heard = Log('a'), os.dup(2)\n"
+        "reader, writer = os.pipe()\n"
+        "os.close(reader)\n"
+        "os.dup2(writer, 2)\n"
+        "for number in range(3): log.note('info', 'not.heard', {'number': number})\n"
+        "os.dup2(heard, 2)\n"
+        "for number in range(2): log.note('info', 'heard', {'number': number})\n"
+    )
+    lines = said_by_the_script(script)
+
+    said = [json.loads(line) for line in lines if "not.heard" not in line]
+    assert [(each["number"], each.get("lost")) for each in said] == [(0, 3), (1, None)]
 
 
 def test_off_a_terminal_each_line_is_json_with_the_node_and_the_time_in_utc() -> None:

@@ -1,7 +1,11 @@
 """How a node ends: when told to, under load, and when one of its threads dies."""
 
+import io
+import os
+import sys
 import threading
 import time
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -197,6 +201,24 @@ def test_a_thread_that_dies_of_a_bug_takes_the_node_down_and_names_it(capsys: py
 
     assert str(failure.value) == "the thread process died of ZeroDivisionError: a bug"
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_thread_that_dies_takes_the_node_down_though_nobody_reads_standard_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    unread = io.TextIOWrapper(io.FileIO(writer, "w"), write_through=True)
+    monkeypatch.setattr(sys, "stderr", unread)
+    with suppress(BrokenPipeError), unread, own_context() as context:
+        server = alone(context, BreakingStore(b"poison", ZeroDivisionError("a bug")))
+        with Cluster(context, "").client("a") as client:
+            eventually(client.topology)
+            client.send(put(b"k", b"poison"))
+
+            with pytest.raises(NodeFailed, match="the thread process died of ZeroDivisionError: a bug"):
+                server.wait()
+            server.stop()
 
 
 def test_a_full_disk_refuses_writes_and_the_node_goes_on() -> None:

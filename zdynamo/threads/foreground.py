@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from zdynamo.config import Config
 from zdynamo.threads.beside import Beside, Command, listen
@@ -45,8 +45,9 @@ def run_node(config: Config, http: Command | None = None) -> int:
         try:
             _run(server, beside, wake)
         except NodeFailed as failure:
-            sys.stderr.write(f"zdynamo: {failure}\n")
-            sys.stderr.flush()
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"zdynamo: {failure}\n")
+                sys.stderr.flush()
             os._exit(1)  # nobody handles half a node: do not wait for threads that may never end
         log.note("info", "node.stopped", {})
     return 0

@@ -57,9 +57,16 @@ class Log:
         self._log: Any = structlog.get_logger().bind(node=node)
         self._clock = clock
         self._budgets: dict[str, Budget] = {}
+        self._lost = 0  # lines that could not be written
 
     def note(self, level: str, name: str, fields: dict[str, object]) -> None:
-        getattr(self._log, level)(name, **fields)
+        """A line that cannot be written (nobody reads, the disk is full) is counted in `lost` of the next that can."""
+        try:
+            getattr(self._log, level)(name, **({**fields, "lost": self._lost} if self._lost else fields))
+        except (OSError, ValueError):  # ValueError: standard error is closed
+            self._lost += 1
+        else:
+            self._lost = 0
 
     def seldom(self, level: str, name: str, fields: dict[str, object]) -> None:
         """What strangers can cause: at most one in a while, however often it happens."""

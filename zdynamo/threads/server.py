@@ -10,7 +10,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -269,7 +269,8 @@ def _run(name: str, body: Callable[[], None], ending: Socket) -> None:
     except StoreError as error:
         problem = str(error)
     except Exception as error:
-        traceback.print_exc()
+        with suppress(OSError, ValueError):  # whatever standard error is like, the end is told
+            traceback.print_exc()
         problem = f"the thread {name} died of {type(error).__name__}: {error}"
     offer(ending, [name.encode(), problem.encode()])
     ending.close(pumps.FAREWELL_MS)
