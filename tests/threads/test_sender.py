@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -152,6 +152,52 @@ def test_a_lost_connection_is_told() -> None:
             b.recv_multipart()
 
         assert eventually(lambda: list(waiting(node.evidence, 10))) == [[b"lost", b"b"]]
+
+
+def test_an_inproc_peer_that_has_ended_is_told_as_lost_by_what_is_sent_to_it() -> None:
+    with own_context() as context, sending(context) as node:
+        with peer(context, "inproc://b") as b:
+            node.connect(PeerAddress("b", 1, "inproc://b"))
+            node.send(b"b", b"x")
+            b.recv_multipart()
+
+        def told() -> list[list[bytes]]:
+            node.send(b"b", b"in vain")  # the first may still go into a pipe that is just ending
+            return list(waiting(node.evidence, 10))
+
+        assert eventually(told)[0] == [b"lost", b"b"]
+
+
+def test_without_descriptors_it_goes_on_and_connects_when_there_are_some() -> None:
+    with own_context() as context:
+        context.set(zmq.MAX_SOCKETS, 20)
+        with peer(context, "inproc://b") as b, peer(context, "inproc://c") as c, sending(context) as node:
+            node.connect(PeerAddress("c", 1, "inproc://c"))
+            node.send(b"c", b"first")
+            first = c.recv_multipart()[1]
+            taken = all_that_there_are(context)
+            node.connect(PeerAddress("c", 1, "inproc://c"), PeerAddress("b", 1, "inproc://b"))
+            told = eventually(lambda: list(waiting(node.evidence, 10)))
+            node.outbox.send_multipart([sender.STRANGER, b"inproc://b", b"refused"])
+            node.send(b"c", b"second")
+            second = c.recv_multipart()[1]
+            for each in taken:
+                each.close(0)
+
+            def arrives() -> bool:
+                node.send(b"b", b"for b")
+                return bool(b.poll(10))
+
+            assert (first, told, second) == (b"first", [[b"lost", b"b"]], b"second")
+            assert eventually(arrives)
+
+
+def all_that_there_are(context: zmq.Context[Any]) -> list[Socket]:
+    taken: list[Socket] = []
+    with suppress(zmq.ZMQError):
+        while True:
+            taken.append(context.socket(zmq.PAIR))
+    return taken
 
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)

@@ -202,7 +202,10 @@ class Router:
                 oldest = self._seeds.pop(next(iter(self._seeds)))
                 self._poller.unregister(oldest)
                 oldest.close(0)
-            dealer = self._seeds[address] = border(self._context, zmq.DEALER)
+            try:
+                dealer = self._seeds[address] = border(self._context, zmq.DEALER)
+            except zmq.ZMQError:  # out of descriptors: it is asked later
+                return
             dealer.hwm = SEED_HWM
             connect(dealer, address, self._connect_from)
             self._poller.register(dealer, zmq.POLLIN)

@@ -14,6 +14,7 @@ PEERS, FRAMES, STRANGER = b"p", b"f", b"s"  # on the outbox
 FULL, LOST = b"full", b"lost"  # as evidence: the queue to a peer has no room, its connection is gone
 STRANGERS_MAX = 8  # connections to strangers at a time; the oldest makes room
 STRANGER_MS = 2_000  # that a message to a stranger has to get through
+AGAIN_MS = 1_000  # until a connection is tried again for which there was no descriptor
 ROUNDS_MAX = 256
 FAREWELL_MS = 200  # that messages on their way out have when the node stops
 
@@ -58,13 +59,16 @@ class Sender:
         self._poller = zmq.Poller()
         self._poller.register(outbox, zmq.POLLIN)
         self._full: Counter[bytes] = Counter()  # frames that the queue to a peer had no room for in this turn
+        self._gone: set[bytes] = set()  # peers that could not be reached in this turn
+        self._unmade: list[PeerAddress] = []  # there was no descriptor for them
+        self._again_ms = 0  # when to try it again
         self._monitored: dict[Socket, bytes] = {}
 
     def run(self) -> None:
         """Until the outbox says that it is closed (an empty message)."""
         try:
             while True:
-                timeout = STRANGER_MS if self._strangers else None
+                timeout = AGAIN_MS if self._unmade else STRANGER_MS if self._strangers else None
                 for ready, _ in self._poller.poll(timeout):
                     if ready is not self._outbox:
                         self._connection_event(ready)
@@ -72,9 +76,9 @@ class Sender:
                     if not round_[0]:
                         return
                     self._carry_out(round_)
-                while self._full:
-                    peer, dropped = self._full.popitem()
-                    offer(self._evidence, [FULL, peer, b"%d" % dropped])
+                if self._unmade and now().monotonic_ms >= self._again_ms:
+                    self._make(self._unmade)
+                self._tell()
                 self._close_strangers()
         finally:
             self._close()
@@ -95,24 +99,51 @@ class Sender:
         try:
             connection.dealer.send(frame, zmq.NOBLOCK)
         except zmq.Again:
-            self._full[peer] += 1
+            if connection.target.address.startswith("inproc:"):  # its pipe goes with the peer, and nobody tells
+                self._gone.add(peer)
+            else:
+                self._full[peer] += 1
+
+    def _tell(self) -> None:
+        while self._full:
+            peer, dropped = self._full.popitem()
+            offer(self._evidence, [FULL, peer, b"%d" % dropped])
+        while self._gone:
+            offer(self._evidence, [LOST, self._gone.pop()])
 
     def _connect(self, targets: list[PeerAddress]) -> None:
         wanted = {target.id.encode(): target for target in targets}
         for peer, connection in list(self._connections.items()):
             if wanted.get(peer) != connection.target:
                 self._disconnect(peer)
-        for peer, target in wanted.items():
-            if peer not in self._connections:
-                dealer = border(self._context, zmq.DEALER)
-                self._made += 1
-                dealer.routing_id = b"%s-%d" % (self._boot, self._made)
-                monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-                monitor.linger = 0
-                connect(dealer, target.address, self._connect_from)  # one that is not connected always has a full queue
-                self._connections[peer] = Connection(target, dealer, monitor)
-                self._monitored[monitor] = peer
-                self._poller.register(monitor, zmq.POLLIN)
+        self._make([target for peer, target in wanted.items() if peer not in self._connections])
+
+    def _make(self, targets: list[PeerAddress]) -> None:
+        self._unmade = []
+        for target in targets:
+            try:
+                self._open(target)
+            except zmq.ZMQError:  # out of descriptors
+                self._unmade.append(target)
+                self._gone.add(target.id.encode())
+        self._again_ms = now().monotonic_ms + AGAIN_MS
+
+    def _open(self, target: PeerAddress) -> None:
+        """Raises: ZMQError if there is no descriptor for it."""
+        dealer = border(self._context, zmq.DEALER)
+        self._made += 1
+        dealer.routing_id = b"%s-%d" % (self._boot, self._made)
+        try:
+            monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        except zmq.ZMQError:
+            dealer.close(0)
+            raise
+        monitor.linger = 0
+        connect(dealer, target.address, self._connect_from)  # one that is not connected always has a full queue
+        peer = target.id.encode()
+        self._connections[peer] = Connection(target, dealer, monitor)
+        self._monitored[monitor] = peer
+        self._poller.register(monitor, zmq.POLLIN)
 
     def _disconnect(self, peer: bytes, linger: int = 0) -> None:
         connection = self._connections.pop(peer)
@@ -131,7 +162,10 @@ class Sender:
     def _send_stranger(self, address: str, frame: bytes) -> None:
         if len(self._strangers) >= STRANGERS_MAX:
             self._strangers.pop(0)[0].close(0)
-        dealer = border(self._context, zmq.DEALER)
+        try:
+            dealer = border(self._context, zmq.DEALER)
+        except zmq.ZMQError:  # out of descriptors
+            return
         connect(dealer, address, self._connect_from)
         try:
             dealer.send(frame, zmq.NOBLOCK)
