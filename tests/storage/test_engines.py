@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from zdynamo.config import StorageSettings
 from zdynamo.core.store import OWN_KEYS, Store
-from zdynamo.errors import ConfigError, StoreDamaged, StoreFull
+from zdynamo.errors import ConfigError, StoreDamaged, StoreFailed, StoreFull
 from zdynamo.messages import StoreSizes
 from zdynamo.storage import open_store
 from zdynamo.storage.memory import MemoryStore
@@ -308,6 +308,15 @@ def test_commit_and_sync_fsync_as_configured_and_whenever_asked(
 
 
 # on disk: trouble
+
+
+def test_a_folder_that_was_taken_away_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    store = on_disk(tmp_path / "store")
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+
+    with pytest.raises(StoreFailed, match=r"store is not there any more \(.*\): put it back and start this node again"):
+        store.room()
+    store.close()
 
 
 def test_too_little_free_space_refuses_the_commit_and_writes_nothing(tmp_path: Path) -> None:

@@ -5,11 +5,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from zdynamo.errors import StoreFailed
+
 MEASURED_FOR_S = 1.0
 
 
 def free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+    """Raises: StoreFailed if the folder was taken away."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        raise StoreFailed(
+            f"{folder} is not there any more ({error.strerror}): put it back and start this node again; "
+            "if it is lost, start it empty at its address, and it gets its data from the other replicas"
+        ) from None
 
 
 class FreeSpace:
