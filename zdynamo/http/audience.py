@@ -115,11 +115,11 @@ class Audience:
         try:
             await self._tell()
         except Exception:  # ours: the pages connect again, and it begins anew
-            traceback.print_exc(file=sys.stderr)
             self._telling = None
             self._forget()
             for listener in self._listeners:
                 listener.end()
+            traceback.print_exc(file=sys.stderr)  # last: standard error may be closed
 
     async def _tell(self) -> None:
         loop = asyncio.get_running_loop()
