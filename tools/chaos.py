@@ -22,10 +22,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 import chaos_plan
 from chaos_disk_faults import may_mount, start_again_to_mount
-from chaos_history import HistoryDamaged, Recorder, read
+from chaos_history import HistoryDamaged, Recorder, check_whole, read
 from chaos_plan import Plan, PlanError
 from chaos_run import Progress, run
 from chaos_verdict import Verdict, judge, show
@@ -80,7 +81,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, metavar="N", help="operations a second, all together")
     parser.add_argument("--history", type=Path, metavar="FILE", help="write everything here, as JSON lines")
     parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="run in this folder and leave it: data and logs of nodes"
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="run in this new folder and leave it: data and logs; with full disks logs alone",
     )
     parser.add_argument("--json", action="store_true", help="the verdict as one JSON document")
     return parser.parse_args()
@@ -88,8 +92,8 @@ def arguments() -> argparse.Namespace:
 
 def planned(given: argparse.Namespace) -> tuple[str, Plan]:
     """The plan with what the flags change. Raises: PlanError."""
-    for name in ("steps", "nodes", "workers", "rate"):
-        if (number := getattr(given, name)) is not None and number <= 0:
+    for name in ("steps", "seconds", "nodes", "workers", "rate"):
+        if (number := getattr(given, name)) is not None and not number > 0:
             raise PlanError(f"--{name} is {number}: use more than 0")
     path = chaos_plan.find(given.plan)
     plan = chaos_plan.load(path)
@@ -101,8 +105,7 @@ def planned(given: argparse.Namespace) -> tuple[str, Plan]:
             setattr(plan.load, name, getattr(given, name))
     if given.storage:
         plan.memory = given.storage == "memory"
-    chaos_plan.check(plan)
-    return path.stem, plan
+    return path.stem, chaos_plan.checked(plan)
 
 
 def again(given: argparse.Namespace, seed: int) -> str:
@@ -115,7 +118,9 @@ def again(given: argparse.Namespace, seed: int) -> str:
 def attempt(given: argparse.Namespace) -> Verdict:
     """Raises: ZdynamoError if there is no verdict."""
     if given.check:
-        return judge(read(given.check))
+        lines = read(given.check)
+        check_whole(lines)
+        return judge(lines)
     name, plan = planned(given)
     if any(kind.needs_mounts for kind in plan.kinds()) and not may_mount():
         start_again_to_mount()
@@ -124,11 +129,20 @@ def attempt(given: argparse.Namespace) -> Verdict:
     note(f"again with: {again(given, seed)}")
     with ExitStack() as stack:
         folder = stack.enter_context(folder_of("chaos", given.keep))
-        history = stack.enter_context(given.history.open("wb")) if given.history else None
+        history = stack.enter_context(_opened(given.history)) if given.history else None
         told = stack.enter_context(progress(plan.steps))
         recorder = Recorder(history)
         run(plan, name, seed, folder, recorder, told)
+    check_whole(recorder.lines)
     return judge(recorder.lines)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Raises: PlanError."""
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise PlanError(f"--history: {path} cannot be written: {error.strerror}") from None
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,7 @@ class ChaosCluster(Killable):
         self.disks = Disks()
         self.lost_disk = False  # in this step
         self.lost_disks = 0
+        self._endings: list[str] = []  # of nodes that ended by themselves, or did not stop as they were told to
         self._settings = settings or {}
         self._relay: Relay | None = None
         self._seed = seed
@@ -98,31 +100,40 @@ class ChaosCluster(Killable):
         return [child.name for child in self.children if child.ended is None]
 
     def kill_node(self, name: str) -> None:
-        if self.child(name).ended is None:
+        if not self._has_ended(name):
             self.kill(self.child(name))
 
     def restart_node(self, name: str) -> None:
         if self.child(name).ended is not None:
             self.restart(self.child(name))
 
-    def terminate_node(self, name: str) -> None:
-        process = self.child(name).process
-        assert process and process.stdin
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(TERMINATE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdin.close()
+    def terminate(self, *names: str) -> None:
+        """SIGTERM to all, and wait until they have stopped."""
+        children = [self.child(name) for name in names if not self._has_ended(name)]
+        for child in children:
+            self._signal(child.name, signal.SIGTERM)
+        give_up = time.monotonic() + TERMINATE_SECONDS
+        for child in children:
+            assert child.process and child.process.stdin
+            try:
+                if child.process.wait(max(0.0, give_up - time.monotonic())):
+                    self._has_ended(child.name)
+            except subprocess.TimeoutExpired:
+                self._endings.append(f"{child.name} did not stop within {TERMINATE_SECONDS:.0f} s of SIGTERM")
+                self.kill(child)
+            child.process.stdin.close()
 
     def revive(self) -> list[str]:
-        """Start again whatever has ended by itself; its last words."""
-        ended = [child for child in self.children if child.ended is not None]
-        words = [f"{child.name} ended with {child.ended}: {child.last_words()}" for child in ended]
-        for child in ended:
-            self.restart(child)
-        return words
+        """Start again whatever has ended by itself; what it said, and what others said that have ended since."""
+        for name in self.names:
+            if self._has_ended(name):
+                self.restart_node(name)
+        return self.endings()
+
+    def endings(self) -> list[str]:
+        """How nodes ended that were not to, since the last call."""
+        told, self._endings = self._endings, []
+        return told
 
     def pause(self, name: str) -> None:
         self._signal(name, signal.SIGSTOP)
@@ -200,6 +211,16 @@ class ChaosCluster(Killable):
         seen = self.watch.states(self.names)
         return all(seen.get(at, {}).get(name) == "alive" for at in self.names for name in self.names)
 
+    def _has_ended(self, name: str) -> bool:
+        """If it has, it is remembered how."""
+        child = self.child(name)
+        if child.ended is None:
+            return False
+        assert child.process and child.process.stdin
+        child.process.stdin.close()
+        self._endings.append(f"{name} ended with {child.ended}: {child.last_words()}")
+        return True
+
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self.child(name).process
         if process and process.poll() is None:
@@ -229,7 +250,9 @@ class ChaosCluster(Killable):
 
 def as_toml(settings: dict[str, dict[str, Any]]) -> str:
     """Of plain values: what is JSON is TOML then."""
-    return "\n".join(
-        f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
-        for section, keys in settings.items()
-    )
+    text = ""
+    for section, keys in settings.items():
+        plain = {key: value for key, value in keys.items() if not isinstance(value, dict)}
+        text += f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in plain.items())
+        text += as_toml({f"{section}.{key}": value for key, value in keys.items() if key not in plain})
+    return text

@@ -10,8 +10,9 @@ import sys
 from typing import Annotated, ClassVar
 
 from chaos_faults import Fault, Ongoing, Scene, Skipped
-from msgspec import Meta
+from msgspec import Meta, field
 
+Amounts = Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
 MARK = "CHAOS_MAY_MOUNT"  # in the environment of a tool that runs in its own mount namespace
 UNSHARE_SECONDS = 5.0
 
@@ -22,7 +23,7 @@ class FullDisk(Fault):
     needs_mounts: ClassVar[bool] = True
     ends_nodes: ClassVar[bool] = True
 
-    left_mib: tuple[Annotated[int, Meta(ge=0)], ...] = (0, 40, 72)  # free: one of them is drawn
+    left_mib: Amounts = field(default_factory=lambda: [0, 40, 72])  # free: one of them is drawn
 
     def strike(self, scene: Scene) -> Ongoing:
         if not may_mount():

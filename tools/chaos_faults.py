@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 if TYPE_CHECKING:
     from chaos_cluster import ChaosCluster
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e6)]
 
 
 class Skipped(Exception):
@@ -77,7 +77,7 @@ class Restart(Fault):
 
     def strike(self, scene: Scene) -> Ongoing:
         victim = scene.victim()
-        scene.cluster.terminate_node(victim)
+        scene.cluster.terminate(victim)
         return Ongoing(f"restart of {victim}", lambda: scene.cluster.restart_node(victim))
 
 
@@ -106,7 +106,7 @@ class Clock(Fault):
 
     needs_clocks: ClassVar[bool] = True
 
-    offset_ms: tuple[float, float] = (100.0, 3_000.0)
+    offset_ms: tuple[Positive, Positive] = (100.0, 3_000.0)
     ahead: Annotated[float, Meta(ge=0, le=1)] = 0.5  # how often it is ahead
 
     def strike(self, scene: Scene) -> Ongoing:

@@ -6,7 +6,7 @@ The verdict is made of these lines and nothing else, so that a file can be judge
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +21,7 @@ EVERYWHERE = "every replica"
 
 
 class HistoryDamaged(ZdynamoError):
-    """A history file cannot be read."""
+    """A history file cannot be read, or is not whole."""
 
 
 class Run(Struct, tag="run"):
@@ -110,6 +110,7 @@ class Unreadable(Struct, tag="unreadable"):
     why: str
 
 
+ENDS = {Run: "what was run", Loaded: "the end of the load", Converged: "whether replicas became equal"}
 Line = Run | Op | Struck | Loaded | Converged | Final | Unreadable
 
 
@@ -152,6 +153,23 @@ def read(path: Path) -> list[Line]:
     except OSError as error:
         raise HistoryDamaged(f"{path} cannot be read: {error.strerror}") from None
     return lines
+
+
+def written_keys(lines: Iterable[Line]) -> list[tuple[str, str]]:
+    """Bucket and key of all that anybody has tried to write."""
+    return sorted({(line.bucket, line.key) for line in lines if isinstance(line, Op) and line.kind != "get"})
+
+
+def check_whole(lines: Sequence[Line]) -> None:
+    """What was not looked for is not there. Raises: HistoryDamaged."""
+    kinds = {type(line) for line in lines}
+    missing = [name for kind, name in ENDS.items() if kind not in kinds]
+    seen = {(line.bucket, line.key) for line in lines if isinstance(line, Final | Unreadable)}
+    left = [each for each in written_keys(lines) if each not in seen]
+    if left:
+        missing.append(f"what {len(left):,} keys hold in the end, such as {'/'.join(left[0])}")
+    if missing:
+        raise HistoryDamaged(f"the history proves nothing, it is not whole: {', '.join(missing)} is missing")
 
 
 def history_of(lines: Iterable[Line]) -> History:

@@ -9,7 +9,7 @@ from chaos_links import Link, Rule
 from msgspec import Meta
 
 How = Literal["silent", "refused", "either"]
-NotNegative = Annotated[float, Meta(ge=0)]
+NotNegative = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class LinkFault(Fault):

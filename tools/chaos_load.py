@@ -17,6 +17,7 @@ from chaos_clients import Placed
 from chaos_history import SLOPPY, STRICT, Op, Recorder
 from chaos_plan import Load
 
+from zdynamo.cli.cluster import ClusterFailed
 from zdynamo.errors import DeadlineExceeded, OutcomeUnknown, RequestError
 from zdynamo.testing.history import Kind, Outcome
 
@@ -24,6 +25,7 @@ UNSURE = (OutcomeUnknown, DeadlineExceeded)  # of a write: it may or may not hav
 DELETED_OF = 200  # own keys, the latest: deletes come soon after a put, and late
 ELEMENTS_MAX = 10  # of a set; the oldest make room
 DOUBLED_MS = 50  # a node may have handed a write to another as well when it took so long
+LATE_S = 5.0  # after the deadline of a call, at most, that it ends
 BEHIND_S = 1.0  # further behind the wanted rate a worker forgets what it has not done
 NEW = "new"  # how keys with one writer begin
 FILLING = b"."  # behind a value, up to its size; left out in the history
@@ -54,6 +56,7 @@ class Worker(threading.Thread):
         self._own: list[str] = []
         self._to_preload = len(range(number, load.preload, load.workers))
         self.preloaded = threading.Event()
+        self.patience_s = load.deadline_ms / 1_000 + LATE_S  # that its last call has
         self.problem: Exception | None = None  # that no answer of the cluster explains
 
     def run(self) -> None:
@@ -208,7 +211,7 @@ def workers_of(load: Load, placed: list[Placed], recorder: Recorder, seed: int) 
 
 @contextmanager
 def working(workers: list[Worker]) -> Iterator[None]:
-    """Raises: what a worker has met that is no answer of the cluster."""
+    """Raises: what a worker has met that is no answer of the cluster; ClusterFailed if a call does not end."""
     for worker in workers:
         worker.start()
     try:
@@ -219,7 +222,9 @@ def working(workers: list[Worker]) -> Iterator[None]:
         for worker in workers:
             worker.stop()
         for worker in workers:
-            worker.join()
+            worker.join(worker.patience_s)
     for worker in workers:
+        if worker.is_alive():
+            raise ClusterFailed(f"a call of {worker.name} has not ended within {worker.patience_s:.0f} s")
         if worker.problem:
             raise worker.problem

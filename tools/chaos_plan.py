@@ -17,10 +17,12 @@ FOLDER = Path(__file__).parent.parent / "configs" / "chaos"
 KINDS: dict[str, type[Fault]] = PROCESS_FAULTS | LINK_FAULTS | DISK_FAULTS
 UNKNOWN = "Object contains unknown field `"  # as msgspec says it
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e6)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Seconds = Annotated[float, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Span = tuple[Seconds, Seconds]  # drawn evenly between the two
+Plain = bool | int | float | str
+Setting = Plain | list[Plain] | dict[str, Plain | list[Plain]]
 T = TypeVar("T")
 
 
@@ -70,7 +72,7 @@ class Plan(Struct, forbid_unknown_fields=True, kw_only=True):
     converge_s: Seconds = 10.0  # after it, that replicas have to become equal without being read
     must_converge_s: Seconds = 0.0  # beyond so many seconds convergence is broken; 0: it may take reading all keys
     load: Load = field(default_factory=Load)
-    node: dict[str, dict[str, Any]] = {}  # settings of all nodes, as in zdynamo.toml
+    node: dict[str, dict[str, Setting]] = {}  # settings of all nodes, as in zdynamo.toml
     faults: dict[str, dict[str, Any]] = {}  # kind to its settings
 
     def kinds(self) -> list[Fault]:
@@ -119,6 +121,13 @@ def check(plan: Plan) -> None:
     for fault, name in zip(kinds, plan.faults, strict=True):
         if plan.nodes < fault.nodes_min:
             raise PlanError(f"faults.{name} needs {fault.nodes_min} nodes, and nodes is {plan.nodes}")
+
+
+def checked(plan: Plan) -> Plan:
+    """A plan whose settings were changed. Raises: PlanError."""
+    plan = _converted(msgspec.to_builtins(plan), Plan, "")
+    check(plan)
+    return plan
 
 
 def _kind(name: str) -> type[Fault]:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from chaos_cluster import ChaosCluster
 from chaos_converge import converge
 from chaos_disk_faults import may_mount
 from chaos_faults import Fault, Ongoing, Scene, Skipped
-from chaos_history import Loaded, Op, Recorder, Run, Struck
+from chaos_history import Loaded, Recorder, Run, Struck, written_keys
 from chaos_load import workers_of, working
 from chaos_plan import KINDS, Plan
 from killable import wait_until
@@ -54,6 +55,7 @@ class Runner:
             self._wait(self._plan.calm_s, "calm")
             if self._plan.seconds and time.monotonic() - began > self._plan.seconds:
                 break
+            self._revive()
             try:
                 self._strike_all()
                 self._detect()
@@ -63,6 +65,12 @@ class Runner:
             self._recover(ended)
             self._progress.step()
         self._wait(self._plan.calm_s, "calm")
+        self._revive()
+
+    def finish(self) -> None:
+        """Stop all nodes: what has ended before, or does not stop in order, is recorded."""
+        self._cluster.terminate(*self._cluster.names)
+        self._record(self._cluster.endings(), self._before)
 
     def _strike_all(self) -> None:
         scene = Scene(self._cluster, self._chance, set())
@@ -116,10 +124,10 @@ class Runner:
     def _recover(self, ended: list[Struck]) -> None:
         self._progress.say("until all see each other")
         began = time.monotonic()
-        self._revive(ended)
+        self._revive(*ended)
         give_up = began + WHOLE_SECONDS
         while not self._cluster.is_whole():
-            self._revive(ended)
+            self._revive(*ended)
             if time.monotonic() > give_up:
                 raise ClusterFailed(f"not all nodes see each other {WHOLE_SECONDS:.0f} s after the faults have ended")
             time.sleep(0.05)
@@ -132,9 +140,12 @@ class Runner:
             self._cluster.lost_disk = False
         self._before = ended
 
-    def _revive(self, struck: list[Struck]) -> None:
-        expected = any(KINDS[each.kind].ends_nodes for each in (*self._before, *struck))  # a node may end late
-        for words in self._cluster.revive():
+    def _revive(self, *struck: Struck) -> None:
+        self._record(self._cluster.revive(), (*self._before, *struck))  # a node may end late
+
+    def _record(self, endings: list[str], struck: Sequence[Struck]) -> None:
+        expected = any(KINDS[each.kind].ends_nodes for each in struck)
+        for words in endings:
             at_ms = int(self._recorder.now_ms())
             self._recorder.add(Struck(kind="ended", what=words, at_ms=at_ms, ended_ms=at_ms, expected=expected))
 
@@ -156,13 +167,15 @@ def run(plan: Plan, name: str, seed: int, folder: Path, recorder: Recorder, prog
         workers = workers_of(plan.load, placed, recorder, seed)
         with working(workers):
             from_ms = int(recorder.now_ms())
-            Runner(plan, seed, cluster, recorder, progress).steps()
+            runner = Runner(plan, seed, cluster, recorder, progress)
+            runner.steps()
             recorder.add(Loaded(from_ms, int(recorder.now_ms())))
         time.sleep(plan.quiet_s)
         with Client(*cluster.addresses, deadline_ms=FINAL_DEADLINE_MS) as client:
-            keys, copies = keys_of(recorder), min(COPIES, plan.nodes)
+            keys, copies = written_keys(recorder.lines), min(COPIES, plan.nodes)
             hints, alike_s = cluster.hints_held, cluster.alike_s
             converge(client, keys, copies, recorder, plan.converge_s, hints, alike_s, progress.say)
+        runner.finish()
 
 
 def cluster_of(plan: Plan, seed: int, folder: Path) -> ChaosCluster:
@@ -179,8 +192,3 @@ def cluster_of(plan: Plan, seed: int, folder: Path) -> ChaosCluster:
         clocks=any(kind.needs_clocks for kind in kinds),
         mounts=any(kind.needs_mounts for kind in kinds) and may_mount(),
     )
-
-
-def keys_of(recorder: Recorder) -> list[tuple[str, str]]:
-    """All that anybody has written."""
-    return sorted({(line.bucket, line.key) for line in recorder.lines if isinstance(line, Op) and line.kind != "get"})

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import to_builtins
 
-from zdynamo.cli.output import DONE, FAILED, USAGE, note, show_json
+from zdynamo.cli.output import DONE, FAILED, INTERRUPTED, USAGE, note, show_json
 from zdynamo.errors import ZdynamoError
 
 
@@ -36,12 +36,15 @@ def conclude(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         verdict = attempt()
-    except usage as error:
+    except (FolderUnusable, *usage) as error:
         note(str(error))
         return USAGE
     except ZdynamoError as error:
         note(f"no verdict: {error}")
         return FAILED
+    except KeyboardInterrupt:
+        note("stopped before there was a verdict")
+        return INTERRUPTED
     if as_json:
         show_json(told(verdict) | {"holds": verdict.holds})
     else:
@@ -49,10 +52,21 @@ def conclude(
     return DONE if verdict.holds else FAILED
 
 
+class FolderUnusable(ZdynamoError):
+    """The folder to run in cannot be made, or holds something."""
+
+
 @contextmanager
 def folder_of(tool: str, keep: Path | None = None) -> Iterator[Path]:
-    """One that is gone afterwards, unless another is to be kept."""
+    """One that is gone afterwards, unless another is to be kept. Raises: FolderUnusable."""
     if keep:
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+            empty = not any(keep.iterdir())
+        except OSError as error:
+            raise FolderUnusable(f"{keep} cannot be used: {error.strerror}") from None
+        if not empty:
+            raise FolderUnusable(f"{keep} is not empty: choose another folder, or remove it")
         yield keep
         return
     with tempfile.TemporaryDirectory(prefix=f"zdynamo-{tool}-") as folder:

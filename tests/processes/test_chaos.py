@@ -1,12 +1,15 @@
 """The chaos tool: its plans, its verdicts, and each kind of fault once on a small cluster."""
 
 import json
+import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import chaos_plan
 import pytest
+from chaos_cluster import ChaosCluster, as_toml
 from chaos_converge import converge
 from chaos_history import (
     SLOPPY,
@@ -20,12 +23,15 @@ from chaos_history import (
     Recorder,
     Run,
     Struck,
+    check_whole,
     read,
+    written_keys,
 )
 from chaos_load import workers_of, working
 from chaos_plan import KINDS, Load, Plan, PlanError
-from chaos_run import Progress, Runner, cluster_of, keys_of
+from chaos_run import Progress, Runner, cluster_of
 from chaos_verdict import judge
+from killable import wait_until
 from msgspec.structs import replace
 
 CHAOS = Path(__file__).parent.parent.parent / "tools" / "chaos.py"
@@ -139,7 +145,8 @@ def test_a_history_that_was_written_and_read_is_judged_alike(tmp_path: Path) -> 
     file = tmp_path / "history.jsonl"
     with file.open("wb") as opened:
         recorder = Recorder(opened)
-        for line in (put("one", 0), Loaded(0, 10), Final(STRICT, "k", ()), Converged(keys=1, by_itself_s=0.5)):
+        end = (Loaded(0, 10), Final(STRICT, "k", ()), Converged(keys=1, by_itself_s=0.5))
+        for line in (Run("kills", 1, 3), put("one", 0), *end):
             recorder.add(line)
 
     done = subprocess.run([sys.executable, CHAOS, "--check", file, "--json"], capture_output=True, check=False)
@@ -147,6 +154,21 @@ def test_a_history_that_was_written_and_read_is_judged_alike(tmp_path: Path) -> 
     assert judge(read(file)) == judge(recorder.lines)
     assert done.returncode == 1
     assert json.loads(done.stdout)["promises"]["no-lost-write"] == 1
+
+
+def test_a_history_that_is_not_whole_gives_no_verdict(tmp_path: Path) -> None:
+    end = (Loaded(0, 10), Converged(keys=1, by_itself_s=0.5), Final(STRICT, "k", ("one",)))
+    whole = (Run("kills", 1, 3), put("one", 0), *end)
+    check_whole(whole)
+    for left_out in (0, 2, 3, 4):
+        with pytest.raises(HistoryDamaged, match=r"proves nothing, it is not whole: .* is missing"):
+            check_whole(whole[:left_out] + whole[left_out + 1 :])
+    empty = tmp_path / "history.jsonl"
+    empty.touch()
+
+    done = subprocess.run([sys.executable, CHAOS, "--check", empty], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 def test_a_damaged_history_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -165,7 +187,7 @@ def test_each_plan_that_comes_with_the_tool_can_be_run_and_says_what_it_is_about
     assert plan.kinds()
 
 
-@pytest.mark.parametrize("flag", ["--steps", "--nodes", "--workers", "--rate"])
+@pytest.mark.parametrize("flag", ["--steps", "--seconds", "--nodes", "--workers", "--rate"])
 def test_a_run_of_nothing_is_refused(flag: str) -> None:
     done = subprocess.run([sys.executable, str(CHAOS), flag, "0"], capture_output=True, text=True, check=False)
 
@@ -186,6 +208,11 @@ def test_a_run_of_nothing_is_refused(flag: str) -> None:
         ("nodes = 2\n[faults.bridge]", "faults.bridge needs 3 nodes, and nodes is 2"),
         ("calm_s = [2, 1]\n[faults.kill]", "calm_s is [2, 1]: write the lower one first"),
         ("nodes = 3", "there are no faults"),
+        ("[faults.kill]\nweight = inf", "faults.kill.weight: expected `float` <= 1000000.0"),
+        ("calm_s = [0, inf]\n[faults.kill]", "calm_s[1]: expected `float` <= 86400.0"),
+        ("[faults.full-disk]\nleft_mib = []", "faults.full-disk.left_mib: expected `array` of length >= 1"),
+        ("[faults.clock]\noffset_ms = [inf, inf]", "faults.clock.offset_ms[0]: expected `float` <= 1000000.0"),
+        ("[node.storage]\nsync = 2026-11-26\n[faults.kill]", "node"),
         ("nodes =", "is not valid TOML"),
     ],
 )
@@ -225,7 +252,9 @@ def test_each_kind_of_fault_strikes_once_and_breaks_nothing(tmp_path: Path) -> N
         with working(workers_of(SMALL, placed, recorder, 1)):
             for kind in kinds:
                 Runner(replace(plan, faults={kind: {}}), 1, cluster, recorder, Progress()).steps()
-        converge(placed[0].client, keys_of(recorder), 3, recorder, 0.0, lambda: 0, lambda: None, lambda what: None)
+        converge(
+            placed[0].client, written_keys(recorder.lines), 3, recorder, 0.0, lambda: 0, lambda: None, lambda what: None
+        )
         for each in placed:
             each.close()
 
@@ -233,6 +262,72 @@ def test_each_kind_of_fault_strikes_once_and_breaks_nothing(tmp_path: Path) -> N
     assert verdict.breaches == []
     assert verdict.faults == dict.fromkeys(kinds, 1)
     assert verdict.acknowledged > 500
+
+
+@pytest.mark.parametrize("kind", ["kill", "restart"])
+def test_a_node_that_crashed_is_told_though_it_is_the_next_victim(tmp_path: Path, kind: str) -> None:
+    plan = Plan(steps=1, calm_s=(0, 0), fault_s=(0, 0), detect_s=0, load=SMALL, faults={kind: {}})
+    recorder = Recorder()
+
+    with cluster_of(plan, 1, tmp_path) as cluster:
+        cluster.start_and_open()
+        runner = Runner(plan, 1, cluster, recorder, Progress())
+        for name in cluster.names:  # whichever is struck
+            crash(cluster, name)
+            cluster.kill_node(name) if kind == "kill" else cluster.terminate(name)
+            cluster.restart_node(name)
+            wait_until(cluster.is_whole)
+        runner.steps()
+        crash(cluster, "b")
+        runner.finish()
+
+    verdict = judge(recorder.lines)
+    assert [words[:14] for words in verdict.ended] == [f"{name} ended with -" for name in "abcb"]
+    assert verdict.promises["no-crash"] == 4
+
+
+def test_a_node_that_does_not_stop_in_order_is_told(tmp_path: Path) -> None:
+    with cluster_of(Plan(load=SMALL), 1, tmp_path) as cluster:
+        cluster.start_and_open()
+        cluster.pause("b")
+        cluster.terminate("a", "b")
+
+        assert cluster.endings() == ["b did not stop within 10 s of SIGTERM"]
+
+
+def crash(cluster: ChaosCluster, name: str) -> None:
+    process = cluster.child(name).process
+    assert process
+    process.send_signal(signal.SIGABRT)
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--history", "{folder}/not/there.jsonl"], "there.jsonl cannot be written: No such file or directory"),
+        (["--keep", "{folder}/file"], "file cannot be used: "),
+        (["--keep", "{folder}"], "is not empty: choose another folder"),
+        (["--nodes", "30"], "nodes: expected `int` <= 26"),
+        (["--workers", "5000"], "load.workers: expected `int` <= 200"),
+        (["--rate", "nan"], "--rate is nan: use more than 0"),
+    ],
+)
+def test_flags_that_cannot_be_are_refused_in_one_line(tmp_path: Path, flags: list[str], complaint: str) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, str(CHAOS), "--steps", "1", *(flag.format(folder=tmp_path) for flag in flags)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert complaint in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_of_nodes_may_be_tables_in_tables() -> None:
+    settings = {"node": {"zone": "r1"}, "buckets": {"carts": {"w": 3, "ends": "lww"}}}
+
+    assert tomllib.loads(as_toml(settings)) == settings
 
 
 def test_kills_and_bad_disks_through_the_command_end_with_a_verdict(tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 import chaos_plan
 from chaos_clients import Placed
 from chaos_converge import converge
-from chaos_history import Loaded, Recorder
+from chaos_history import Loaded, Recorder, written_keys
 from chaos_load import workers_of, working
-from chaos_run import keys_of
 from chaos_verdict import Verdict, judge
 from killable import kill, states_at, wait_until
 from support.processes import Nodes, is_whole, terminate
@@ -47,7 +46,7 @@ class Load:
         """Every key is read from all its replicas."""
         converge(
             self._placed.client,
-            keys_of(self.recorder),
+            written_keys(self.recorder.lines),
             3,
             self.recorder,
             0.0,
