@@ -1,5 +1,7 @@
 """The list of mutations fits the code, and a broken rule is caught. `tools/mutate.py` runs all of them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import mutate
@@ -25,6 +27,16 @@ def test_every_mutation_fits_the_code_and_names_tests_and_a_promise_that_there_a
 
 def test_each_mutation_has_a_name_of_its_own() -> None:
     assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS) >= 15
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
+def test_a_number_of_jobs_that_cannot_be_is_wrong_usage(jobs: str) -> None:
+    command = [sys.executable, ROOT / "tools" / "mutate.py", "--jobs", jobs]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"{jobs} is not a number of 1 or more\n")
 
 
 def test_a_broken_rule_is_caught_and_the_code_is_as_before() -> None:

@@ -17,6 +17,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -193,10 +194,17 @@ def short(by: str) -> str:
     return by.rpartition("::")[2].partition("[")[0][:SHOWN]
 
 
+def positive(text: str) -> int:
+    """Raises: ArgumentTypeError."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of 1 or more")
+    return int(text)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD", help="only mutations with one of these in their name")
-    parser.add_argument("--jobs", type=int, default=JOBS, metavar="N", help="so many at a time, default %(default)s")
+    parser.add_argument("--jobs", type=positive, default=JOBS, metavar="N", help="how many at a time (default %(default)s)")
     parser.add_argument("--no-check", action="store_true", help="do not run the tests without a mutation first")
     parser.add_argument("--list", action="store_true", help="show the rules and run nothing")
     parser.add_argument("--json", action="store_true", help="the results as one JSON document")
@@ -204,6 +212,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the copies of the code are removed
     given = arguments()
     mutations = chosen(given.words)
     if not mutations:
