@@ -204,7 +204,7 @@ def positive(text: str) -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD", help="only mutations with one of these in their name")
-    parser.add_argument("--jobs", type=positive, default=JOBS, metavar="N", help="how many at a time (default %(default)s)")
+    parser.add_argument("--jobs", type=positive, default=JOBS, metavar="N", help="at a time (default %(default)s)")
     parser.add_argument("--no-check", action="store_true", help="do not run the tests without a mutation first")
     parser.add_argument("--list", action="store_true", help="show the rules and run nothing")
     parser.add_argument("--json", action="store_true", help="the results as one JSON document")

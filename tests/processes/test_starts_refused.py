@@ -82,17 +82,18 @@ def test_an_unwritable_folder_is_named(nodes: Nodes, tmp_path: Path, place: str)
     assert said[0].startswith(f"zdynamo: node.data: {tmp_path / place} ")
 
 
-def test_a_damaged_identity_is_named_and_left_as_it_is(nodes: Nodes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b'{"node": 7', b'{"node": "\xff\xfe"}', b'{"node": "1", "cluster": "2"}'])
+def test_a_damaged_identity_is_named_and_left_as_it_is(nodes: Nodes, tmp_path: Path, content: bytes) -> None:
     identity = tmp_path / "a" / "membership.json"
     identity.parent.mkdir()
-    identity.write_text('{"node": 7')
+    identity.write_bytes(content)
 
     code, said = ended(nodes.start("a", 0, "--found"))
 
     assert code == 1
     assert len(said) == 1
     assert said[0].startswith(f"zdynamo: {identity} is damaged")
-    assert identity.read_text() == '{"node": 7'
+    assert identity.read_bytes() == content
 
 
 def test_an_address_beyond_loopback_needs_insecure(nodes: Nodes) -> None:

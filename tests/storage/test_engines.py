@@ -481,7 +481,7 @@ def test_a_last_write_torn_by_a_kill_is_dropped(tmp_path: Path) -> None:
 def test_a_log_torn_by_a_crash_of_the_machine_is_taken_up_to_the_tear(tmp_path: Path) -> None:
     folder = filled(tmp_path / "store")
     overwrite(one(folder, "*.log"), -5000, 100)
-    (folder / "BOOT").write_text("another boot")
+    (folder / "BOOT").write_bytes(b"another boot \xff")
 
     store = on_disk(folder)
 

@@ -25,10 +25,10 @@ def open_database(folder: Path) -> Rdict:
     try:
         if not folder.exists() or not any(folder.iterdir()):
             _create(folder)
-        boot = BOOT_ID.read_text() if BOOT_ID.exists() else ""
-        known = (folder / BOOT_FILE).read_text() if (folder / BOOT_FILE).exists() else ""
+        boot = BOOT_ID.read_bytes() if BOOT_ID.exists() else b""
+        known = (folder / BOOT_FILE).read_bytes() if (folder / BOOT_FILE).exists() else b""
         database = _open(folder, _options(rebooted=not boot or boot != known))
-        (folder / BOOT_FILE).write_text(boot)
+        (folder / BOOT_FILE).write_bytes(boot)
     except OSError as error:
         raise _unusable(folder, error.strerror or str(error)) from None
     return database

@@ -75,10 +75,13 @@ class DataFolder:
         """Raises: StoreDamaged."""
         file = self.path / "membership.json"
         try:
-            return msgspec.json.decode(file.read_bytes(), type=Kept)
+            kept = msgspec.json.decode(file.read_bytes(), type=Kept)
+            if kept.cluster and kept.constants is None:
+                raise msgspec.ValidationError("Object missing `constants` of its cluster")
+            return kept
         except FileNotFoundError:
             return Kept()
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             remedy = f"restore it, or move {self.path} away and start the node empty at its address"
             raise StoreDamaged(f"{file} is damaged ({error}): {remedy}") from None
 
