@@ -4,7 +4,8 @@ import subprocess
 import sys
 from random import Random
 
-from zdynamo.testing.disk import SimulatedStore
+from zdynamo.core.members.events import Kept
+from zdynamo.testing.disk import Disk, SimulatedStore
 from zdynamo.testing.fault_kinds import KINDS
 from zdynamo.testing.faults import Faults, Started
 from zdynamo.testing.promises import check
@@ -97,6 +98,23 @@ def test_a_node_that_is_never_told_that_it_was_put_back_to_a_snapshot_is_found_o
     run.faults.put_back.append(("a", 500))
 
     assert "regular-reads" in {each.promise for each in run.result().broken}
+
+
+def test_a_node_put_back_to_before_it_had_joined_takes_over_its_place_and_needs_no_telling() -> None:
+    run = Run(Plan(seed=3, nodes=3, faults=(), seconds=4))
+    simulation = run.simulation
+
+    def put_back() -> None:
+        before = Disk(SimulatedStore())
+        before.kept = Kept(node=simulation.disks["c"].kept.node)
+        simulation.kill("c")
+        simulation.disks["c"] = before
+        run.faults.put_back.append(("c", simulation.time_ms))
+        run.faults.up("c")
+
+    simulation.at(3_000, put_back)
+
+    assert (run.w, run.result().broken) == (2, [])
 
 
 def test_a_write_that_no_replica_has_any_more_is_lost() -> None:

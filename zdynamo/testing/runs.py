@@ -176,8 +176,15 @@ class Run:
         )
 
     def _untold(self) -> list[tuple[str, int, float]]:
-        """Nodes that were put back to a snapshot, since when, and until when they had not been told of it."""
-        told = [(ms, node) for ms, node, noted in self.simulation.notes if noted.name == "member.old_copy"]
+        """Nodes that were put back to a snapshot, since when, and until when they had not been told of it.
+
+        One of before it had joined takes over the place that it finds itself to have had, and needs no telling.
+        """
+        told = [
+            (ms, node)
+            for ms, node, noted in self.simulation.notes
+            if noted.name == "member.old_copy" or (noted.name == "cluster.joined" and noted.fields["took_over"])
+        ]
         return [
             (name, at_ms, min((ms for ms, node in told if node == name and ms >= at_ms), default=math.inf))
             for name, at_ms in self.faults.put_back
