@@ -72,6 +72,7 @@ def converge(
 
     `hints`: how many are held. `alike_s`: how long ago all hash trees were found to be alike; None: they are not.
     """
+    began_ms = recorder.now_ms()
     with ThreadPoolExecutor(THREADS) as pool:
         looks = Looks(client, pool)
         say("waiting until no hints are held")
@@ -93,6 +94,7 @@ def converge(
     recorder.add(
         Converged(
             keys=len(keys),
+            began_ms=began_ms,
             hints=held,
             hints_s=None if held else hints_s,
             trees_s=trees_s if alike else None,

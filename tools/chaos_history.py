@@ -31,6 +31,7 @@ class Run(Struct, tag="run"):
     seed: int
     nodes: int
     must_converge_s: float = 0.0
+    must_p999_ms: float = 0.0
 
 
 class Op(Struct, tag="op", omit_defaults=True, kw_only=True):
@@ -82,6 +83,7 @@ class Converged(Struct, tag="converged", kw_only=True):
     """How replicas came to hold the same."""
 
     keys: int
+    began_ms: float = 0.0  # when its times count from
     hints: int = 0  # held when the time given was over
     hints_s: float | None = None  # until none was held
     trees_s: float | None = None  # until the nodes had found all hash trees alike; None: not in time

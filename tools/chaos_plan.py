@@ -71,6 +71,7 @@ class Plan(Struct, forbid_unknown_fields=True, kw_only=True):
     quiet_s: Seconds = 0.5  # between the end of the load and the verdict
     converge_s: Seconds = 10.0  # after it, that replicas have to become equal without being read
     must_converge_s: Seconds = 0.0  # beyond so many seconds convergence is broken; 0: it may take reading all keys
+    must_p999_ms: Seconds = 0.0  # of the second around each fault; beyond, or if a request fails, service is broken
     load: Load = field(default_factory=Load)
     node: dict[str, dict[str, Setting]] = {}  # settings of all nodes, as in zdynamo.toml
     faults: dict[str, dict[str, Any]] = {}  # kind to its settings

@@ -144,8 +144,8 @@ class Runner:
         self._record(self._cluster.revive(), (*self._before, *struck))  # a node may end late
 
     def _record(self, endings: list[str], struck: Sequence[Struck]) -> None:
-        expected = any(KINDS[each.kind].ends_nodes for each in struck)
         for words in endings:
+            expected = may_end(words.split()[0], struck)
             at_ms = int(self._recorder.now_ms())
             self._recorder.add(Struck(kind="ended", what=words, at_ms=at_ms, ended_ms=at_ms, expected=expected))
 
@@ -154,9 +154,14 @@ class Runner:
         time.sleep(self._chance.uniform(*span))
 
 
+def may_end(name: str, struck: Sequence[Struck]) -> bool:
+    """Whether a fault of its disk has struck this node."""
+    return any(KINDS[each.kind].ends_nodes and name in each.what.split() for each in struck)
+
+
 def run(plan: Plan, name: str, seed: int, folder: Path, recorder: Recorder, progress: Progress) -> None:
     """Into the recorder. Raises: ClusterFailed, RequestError if there can be no verdict."""
-    recorder.add(Run(name, seed, plan.nodes, plan.must_converge_s))
+    recorder.add(Run(name, seed, plan.nodes, plan.must_converge_s, plan.must_p999_ms))
     with ExitStack() as stack:
         progress.say("starting")
         cluster = stack.enter_context(cluster_of(plan, seed, folder))

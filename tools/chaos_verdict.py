@@ -28,6 +28,7 @@ PROMISES = (
     "convergence",
     "hints-drain",
     "no-crash",
+    "service",
 )
 SHOWN = 10  # breaches told to people; --json has up to BREACHES_MAX
 BREACHES_MAX = 100
@@ -77,7 +78,11 @@ def judge(lines: Sequence[Line]) -> Verdict:
     load = next((line for line in lines if isinstance(line, Loaded)), None) or _span_of(operations)
     converged = next((line for line in lines if isinstance(line, Converged)), None)
     ended = [line for line in lines if isinstance(line, Struck) and line.kind == "ended"]
-    broken = [*check(history_of(lines)), *_convergence(converged, run), *_hints_drain(converged), *_no_crash(ended)]
+    around = by_kind(operations, struck)
+    broken = [
+        *check(history_of(lines)), *_convergence(converged, run, struck), *_unreadable(lines), *_hints_drain(converged),
+        *_no_crash(ended), *_cost(run, around),
+    ]  # fmt: skip
     count = Counter(each.promise for each in broken)
     puts = sum(operation.kind == "put" and operation.outcome == "ok" for operation in operations)
     return Verdict(
@@ -101,7 +106,7 @@ def judge(lines: Sequence[Line]) -> Verdict:
         longest_without_service_s=round(longest_gap_ms(operations, load) / 1000, 3),
         longest_without_service_of_one_worker_s=round(longest_gap_of_one_ms(operations, load) / 1000, 3),
         latency=latency_of(operations),
-        around=by_kind(operations, struck),
+        around=around,
         detected=spread(fault.detected_s for fault in struck),
         not_detected=sum(fault.detected_s is None and fault.waited for fault in struck),
         rejoined=spread(fault.rejoined_s for fault in struck),
@@ -182,23 +187,42 @@ def _trees(converged: Converged | None) -> str:
     return "not in time" if converged.trees_s is None else f"by itself after {converged.trees_s:.1f} s"
 
 
-def _convergence(converged: Converged | None, run: Run) -> Iterable[Broken]:
+def _convergence(converged: Converged | None, run: Run, struck: Iterable[Struck]) -> Iterable[Broken]:
+    """Times count from when the last fault had ended."""
     if converged is None:
         return
+    healed_ms = max((fault.ended_ms for fault in struck), default=int(converged.began_ms))
+    most_s = run.must_converge_s - (converged.began_ms - healed_ms) / 1000  # that is left
     if converged.left:
         yield Broken("convergence", f"{converged.left} keys differ for good, such as {'; '.join(converged.examples)}")
     elif run.must_converge_s:
-        if converged.trees_s is None or converged.trees_s > run.must_converge_s:
-            what = f"hash trees not alike {run.must_converge_s:g} s after the load: {_trees(converged)}"
+        if converged.trees_s is None or converged.trees_s > most_s:
+            what = f"hash trees not alike {run.must_converge_s:g} s after the faults: {_trees(converged)}"
             yield Broken("convergence", what)
-        if converged.by_itself_s is None or converged.differed_until_s > run.must_converge_s:
-            what = f"not equal {run.must_converge_s:g} s after the load: {_converged(converged)}"
+        if converged.by_itself_s is None or converged.differed_until_s > most_s:
+            what = f"not equal {run.must_converge_s:g} s after the faults: {_converged(converged)}"
             yield Broken("convergence", what)
 
 
 def _hints_drain(converged: Converged | None) -> Iterable[Broken]:
     if converged is not None and converged.hints_left:
         yield Broken("hints-drain", f"{converged.hints_left} records are held for others for good")
+
+
+def _unreadable(lines: Iterable[Line]) -> Iterable[Broken]:
+    for line in lines:
+        if isinstance(line, Unreadable):
+            yield Broken("convergence", f"{line.bucket}/{line.key} cannot be read from all its owners: {line.why}")
+
+
+def _cost(run: Run, around: dict[str, Latency]) -> Iterable[Broken]:
+    """What a plan allows in the second around a fault."""
+    for kind, latency in around.items():
+        if run.must_p999_ms and latency.p999_ms > run.must_p999_ms:
+            what = f"p99.9 around {kind} is {latency.p999_ms:.1f} ms, more than {run.must_p999_ms:g} ms"
+            yield Broken("service", what)
+        if run.must_p999_ms and latency.failed:
+            yield Broken("service", f"{latency.failed} requests around {kind} failed")
 
 
 def _no_crash(ended: Iterable[Struck]) -> Iterable[Broken]:

@@ -29,7 +29,7 @@ from chaos_history import (
 )
 from chaos_load import workers_of, working
 from chaos_plan import KINDS, Load, Plan, PlanError
-from chaos_run import Progress, Runner, cluster_of
+from chaos_run import Progress, Runner, cluster_of, may_end
 from chaos_verdict import judge
 from killable import wait_until
 from msgspec.structs import replace
@@ -103,14 +103,36 @@ def test_a_breach_ends_in_broken_and_has_the_name_of_its_promise(lines: tuple[Li
         (Converged(keys=5, trees_s=2.0, by_itself_s=9.0, differed_until_s=6.0), 1),
         (Converged(keys=5, trees_s=6.0, by_itself_s=9.0), 1),
         (Converged(keys=5, trees_s=None, by_itself_s=None), 2),
+        (Converged(keys=5, began_ms=3_000, trees_s=3.0, by_itself_s=9.0), 0),
+        (Converged(keys=5, began_ms=3_000, trees_s=3.1, by_itself_s=9.0), 1),
     ],
 )
 def test_replicas_that_have_to_be_equal_in_time_are_late_by_their_trees_or_by_their_records(
     converged: Converged, broken: int
 ) -> None:
-    verdict = judge([Run("plan", 1, 3, 5.0), converged])
+    healed = Struck(kind="halves", what="halves", at_ms=0, ended_ms=min(1_000, int(converged.began_ms)))
+    verdict = judge([Run("plan", 1, 3, 5.0), healed, converged])
 
     assert len(verdict.breaches) == broken
+
+
+def test_service_is_broken_by_slow_and_by_failed_calls_around_a_fault() -> None:
+    run, kill = Run("one-kill", 1, 3, must_p999_ms=250), Struck(kind="kill", what="kill -9 a", at_ms=100, ended_ms=200)
+    slow, failed = replace(put("one", 50), took_ms=251.0), op("get", 60, outcome="nothing", answer="QuorumNotMet")
+    late = replace(put("two", 700), took_ms=300.0)
+
+    assert breaches(run, kill, put("one", 50), late) == {}
+    assert breaches(run, kill, slow) == {"service": 1}
+    assert breaches(run, kill, failed) == {"service": 1}
+    assert breaches(Run("kills", 1, 3), kill, slow, failed) == {}
+
+
+def test_only_the_node_whose_disk_is_bad_may_end() -> None:
+    full = Struck(kind="full-disk", what="disk of a full but for 0 MiB", at_ms=1)
+    stuck = Struck(kind="stuck", what="no file of b grows", at_ms=1)
+    killed = Struck(kind="kill", what="kill -9 c", at_ms=1)
+
+    assert [may_end(name, [full, stuck, killed]) for name in "abc"] == [True, True, False]
 
 
 def test_a_node_may_end_by_itself_where_a_fault_makes_nodes_end() -> None:

@@ -10,6 +10,7 @@ from zdynamo.messages import Bucket, ClientAnswer, DescribeNode
 from zdynamo.partition import storage_key
 from zdynamo.testing import audits
 from zdynamo.testing.audits import Dots
+from zdynamo.testing.disk import DISK_FAILED
 from zdynamo.testing.simulator import Simulation
 
 KEY = b"k"
@@ -22,6 +23,15 @@ def planted(simulation: Simulation, name: str, encoded: bytes) -> None:
     store = simulation.disks[name].store
     store.put(STORED, UNBORN + encoded)
     store.commit()
+
+
+def test_a_node_that_ends_by_itself_is_found_though_it_is_started_again_unless_its_disk_has_failed() -> None:
+    simulation = cluster()
+    for name, reason in (("a", DISK_FAILED), ("b", "a node with the same id is alive")):
+        simulation.nodes[name]._fail(reason)
+        simulation.start(name)
+
+    assert found(audits.goes_on, simulation) == ["no-crash"]
 
 
 def found(audit: audits.Audit, simulation: Simulation) -> list[str]:

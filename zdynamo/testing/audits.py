@@ -20,6 +20,7 @@ from zdynamo.core.replicas.aside import KEY as ASIDE
 from zdynamo.core.store import OWN_KEYS
 from zdynamo.messages import Layout
 from zdynamo.partition import partition_of_storage_key, split_storage_key, storage_key
+from zdynamo.testing.disk import DISK_FAILED
 from zdynamo.testing.history import Key
 from zdynamo.testing.promises import Broken
 from zdynamo.testing.simulator import START_WALL_MS, Simulation
@@ -137,6 +138,13 @@ def answered_once(simulation: Simulation) -> Iterator[Broken]:
     """No node answers an attempt of a client twice."""
     if simulation.spare_answers:
         yield Broken("one-answer", f"{simulation.spare_answers} answers came to what had been answered before")
+
+
+def goes_on(simulation: Simulation) -> Iterator[Broken]:
+    """No node ends by itself, but for a disk that has failed."""
+    for at_ms, name, reason in simulation.ended:
+        if reason != DISK_FAILED:
+            yield Broken("no-crash", f"{name} has ended by itself at {at_ms} ms: {reason}")
 
 
 def at_rest(simulation: Simulation) -> Iterator[Broken]:

@@ -8,6 +8,7 @@ from zdynamo.core.members.events import Kept
 from zdynamo.errors import StoreFailed, StoreFull
 from zdynamo.storage.memory import MemoryStore
 
+DISK_FAILED = "the simulated disk has failed"
 BEHIND_ALL = b"\xff" * 64  # no key is
 
 Watch = Callable[[dict[bytes, bytes | None]], None]  # is shown what is being committed; None: deleted
@@ -60,7 +61,7 @@ class SimulatedStore(MemoryStore):
                 self.forget_staged()
             else:
                 self._commit()
-            raise StoreFailed("the simulated disk has failed")
+            raise StoreFailed(DISK_FAILED)
         self._commit()
 
     def sync(self) -> None:

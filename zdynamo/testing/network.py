@@ -16,6 +16,7 @@ KEPT_MS = 4_000  # and for so long: nodes close a connection whose heartbeats (e
 
 Link = tuple[str, str]  # from, to: one way
 Span = tuple[int, int]  # milliseconds, from and to
+USUAL_MS: Span = (1, 5)  # that a message takes
 
 
 class Network:
@@ -24,7 +25,7 @@ class Network:
     def __init__(self, agenda: Agenda, random: Random) -> None:
         self._agenda = agenda
         self._random = random
-        self.delay_ms: Span = (1, 5)
+        self.delay_ms = USUAL_MS
         self.loss = 0.0
         self.duplication = 0.0
         self.cut: set[Link] = set()
@@ -73,6 +74,7 @@ class Network:
         self.slow.clear()
         self.resume(list(self._held))
         self.loss = self.duplication = 0.0
+        self.delay_ms = USUAL_MS
 
     def delayed_ms(self) -> int:
         """When what is sent now to or by a client arrives."""

@@ -351,4 +351,5 @@ class SimulatedNode:
 
     def _fail(self, reason: str) -> None:
         self.failed = reason
+        self.simulation.ended.append((self.simulation.time_ms, self.name, reason))
         self.simulation.kill(self.name)

@@ -93,6 +93,7 @@ class Run:
             if self.form() and self.work() and self.come_to_rest():
                 self.stay_quiet()
             self.broken += [*self._told_late(), *self.dots.broken, *audits.answered_once(self.simulation)]
+            self.broken += audits.goes_on(self.simulation)
             self.broken += check(self.history())
         except Exception as error:
             self.broken.append(Broken("no-crash", _where(error)))

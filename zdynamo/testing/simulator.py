@@ -54,6 +54,7 @@ class Simulation:
         self.disks: dict[str, Disk] = {}
         self.make_disk: Callable[[str], Disk] = lambda name: Disk()
         self.notes: list[tuple[int, str, Noted]] = []
+        self.ended: list[tuple[int, str, str]] = []  # when which node has ended by itself, and why
         self.messages: Counter[type[PeerMessage]] = Counter()  # between peers
         self.handed_on: Counter[bytes] = Counter()  # how often one node has handed a client's request to another
         self.spare_answers = 0  # to requests that had been answered before
