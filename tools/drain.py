@@ -29,6 +29,7 @@ from zdynamo.client import Client
 
 DOWN_SECONDS = 15.0
 DRAIN_SECONDS = 600.0
+MEMORY_MIB = 64  # more, at most, that a node needs for what it holds: that is on disk
 KEYS = 10_000  # of the foreground
 IN_FLIGHT = 32
 CHECKED = 500  # of the keys that were held: read from the node that missed them
@@ -44,8 +45,8 @@ class Drained(Struct):
     during: list[float] = field(default_factory=list)  # each second
     seconds: float = 0.0
     held_most: int = 0
-    memory_before_mib: float = 0.0  # of the node that needs most
-    memory_most_mib: float = 0.0
+    memory_before_mib: float = 0.0  # of the node that needs most, before it held anything
+    memory_most_mib: float = 0.0  # with what it holds, and while that is handed over
     errors: dict[str, int] = field(default_factory=dict)
     missing: int = 0  # of the keys checked
     share_wanted: float = 0.0
@@ -58,7 +59,8 @@ class Drained(Struct):
 
     @property
     def holds(self) -> bool:
-        return self.share >= self.share_wanted and not self.errors and not self.missing
+        within = self.memory_most_mib - self.memory_before_mib <= MEMORY_MIB
+        return self.share >= self.share_wanted and within and not self.errors and not self.missing
 
 
 def run(nodes: int, keys: int, folder: Path, seconds: float = 5.0) -> Drained:
@@ -70,6 +72,7 @@ def run(nodes: int, keys: int, folder: Path, seconds: float = 5.0) -> Drained:
             load.fill()
             drained = Drained(nodes, keys)
             drained.before = both(load, seconds, drained)
+        drained.memory_before_mib = memory_mib(cluster)
         cluster.kill(away)
         cluster.wait_down(away, DOWN_SECONDS)
         note(f"writing {keys:,} keys while {away.name} is away")
@@ -78,7 +81,7 @@ def run(nodes: int, keys: int, folder: Path, seconds: float = 5.0) -> Drained:
         ) as writer:
             counted(writer.measure("put", IN_FLIGHT, requests=keys), drained)
         drained.held_most = held_for(cluster, away)
-        drained.memory_before_mib = memory_mib(cluster)
+        drained.memory_most_mib = memory_mib(cluster)
         with foreground(cluster) as load:
             cluster.restart(away)  # what is held is on its way as soon as it is seen
             drain(cluster, away, load, drained)

@@ -97,6 +97,16 @@ def test_a_window_is_on_its_way_at_a_time_in_the_order_of_the_keys() -> None:
     assert [message.key for message in next_] == keys[WINDOW : WINDOW + 3]
 
 
+def test_the_next_window_waits_until_background_work_may_go_on() -> None:
+    node = holding(5, record=record(bytes(WINDOW_BYTES // 2)))
+
+    first = handed_over(node.after(0))
+    answered(node, first)
+    at_once, later = handed_over(node.after(1)), handed_over(node.after(PAUSE_MS))
+
+    assert (len(first), at_once, len(later)) == (2, [], 2)
+
+
 def test_so_many_bytes_are_on_their_way_at_a_time() -> None:
     large = record(bytes(WINDOW_BYTES // 2))
     node = holding(5, record=large)

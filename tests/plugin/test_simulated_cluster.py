@@ -119,6 +119,18 @@ def test_of_a_link_that_is_cut_in_one_direction_neither_side_hears_an_answer(
     assert db.node_status("b").name == "b"
 
 
+def test_links_are_fast_again_when_they_are_healed(zdynamo_simulation: SimulatedCluster) -> None:
+    db = zdynamo_simulation.client()
+    took = []
+    for delay_ms in ((300, 300), None):
+        zdynamo_simulation.disturb(delay_ms=delay_ms) if delay_ms else zdynamo_simulation.heal()
+        began_ms = zdynamo_simulation.time_ms
+        db.put("k", "v")
+        took.append(zdynamo_simulation.time_ms - began_ms)
+
+    assert took[0] >= 600 and took[1] < 100
+
+
 def test_the_story_tells_what_befell_the_cluster_and_what_nodes_made_of_it(
     zdynamo_simulation: SimulatedCluster,
 ) -> None:

@@ -42,6 +42,7 @@ def test_kills_are_noticed_in_time(tmp_path: Path) -> None:
 
     assert len(verdict.detected_s) == 3
     assert verdict.accusations == []
+    assert verdict.holds
 
 
 def test_a_pause_of_half_a_second_accuses_nobody(tmp_path: Path) -> None:
