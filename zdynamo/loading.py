@@ -18,6 +18,7 @@ from zdynamo.config import (
     CLIENT_PORT,
     BucketSettings,
     Config,
+    LimitSettings,
     NodeSettings,
     kinds,
 )
@@ -172,6 +173,11 @@ def _from_file(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, BucketS
     tables = loaded.pop(BUCKETS, {})
     _converted(loaded, Config, source=f"{path}: ")
     return loaded, {name: rules_of(name, table, f"{path}: ") for name, table in tables.items()}
+
+
+def limits_of(table: Mapping[str, object]) -> LimitSettings:
+    """What stands under [limits]. Raises: ConfigError."""
+    return _converted({"limits": dict(table)}, Config).limits
 
 
 def rules_of(name: str, table: object, source: str = "") -> BucketSettings:

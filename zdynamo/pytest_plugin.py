@@ -3,6 +3,7 @@
 pytest imports this module wherever zdynamo is installed, so it imports nothing of zdynamo before a fixture is used.
 """
 
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ simulations = pytest.StashKey[list["SimulatedCluster"]]()  # of a test, for the 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("zdynamo", "clusters of zdynamo")
     group.addoption("--zdynamo-seed", type=int, metavar="N", help="the one seed that simulations are run with")
-    group.addoption("--zdynamo-seeds", type=int, metavar="COUNT", help="run each simulation with so many seeds")
+    group.addoption("--zdynamo-seeds", type=_positive, metavar="COUNT", help="run each simulation with so many seeds")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -147,7 +148,17 @@ def _shape(settings: dict[str, Any]) -> "Shape":
 
 
 def _count(count: int) -> int:
+    """Of the marker, whose arguments it checks."""
+    if type(count) is not int or count < 1:
+        pytest.fail(f"@pytest.mark.zdynamo_seeds takes a number of 1 or more, not {count!r}", pytrace=False)
     return count
+
+
+def _positive(text: str) -> int:
+    """Raises: ArgumentTypeError."""
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
 
 
 def _by_hand(metafunc: pytest.Metafunc) -> bool:

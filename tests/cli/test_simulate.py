@@ -85,6 +85,9 @@ def test_the_documentation_says_what_each_fault_does() -> None:
     ("arguments", "complaint"),
     [
         (["--faults", "kil"], "'kil' is none of kill, pause, restart"),
+        (["--faults", "none,kill"], "'none' is none of kill, pause, restart"),
+        (["--seconds", "inf"], "less than or equal to 86400"),
+        (["--seconds", "1e30"], "less than or equal to 86400"),
         (["--nodes", "2"], "use 3 to 9, or 0"),
         (["--seed", "x"], "write a whole number, or from-date"),
     ],

@@ -37,6 +37,12 @@ class TestShape:
         ("nodes=27", "zdynamo: nodes is 27: use 1 to 26"),
         ("w=4", "zdynamo: quorum.w is 4, more than cluster.n = 3: lower it to at most 3"),
         ("buckets={'b': {'conflct': 'lww'}}", "zdynamo: buckets.b.conflct is no setting: *"),
+        ("nodes=True", "zdynamo: nodes is True: use 1 to 26"),
+        ("n=2.5", "zdynamo: n is 2.5: use a whole number, or 0 for the default"),
+        ("r=-1", "zdynamo: r is -1: use a whole number, or 0 for the default"),
+        ("buckets=['x']", "zdynamo: buckets is *: use a dict, *"),
+        ("limits={'value_bytes_max': -5}", "zdynamo: limits.value_bytes_max: expected `int` >= 1, *"),
+        ("limits={'value_bytes_max': '5'}", "zdynamo: limits.value_bytes_max: expected `int`, got `str`, *"),
         ("3", "@pytest.mark.zdynamo takes settings by name: *"),
     ],
 )
@@ -45,6 +51,21 @@ def test_a_shape_that_cannot_be_is_an_error_of_one_line(pytester: pytest.Pyteste
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*ERROR at setup of test_it*", problem, "*short test summary*"], consecutive=True)
+
+
+@pytest.mark.parametrize("count", ["'10'", "0", "-3", "True"])
+def test_a_number_of_seeds_that_cannot_be_is_an_error_of_one_line(pytester: pytest.Pytester, count: str) -> None:
+    result = outcome(pytester, f"@pytest.mark.zdynamo_seeds({count})\ndef test_it(zdynamo_simulation): pass")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*zdynamo_seeds takes a number of 1 or more, not {count}*"])
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "x"])
+def test_the_option_takes_a_number_of_one_or_more(pytester: pytest.Pytester, count: str) -> None:
+    result = outcome(pytester, "def test_it(zdynamo_simulation): pass", f"--zdynamo-seeds={count}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_a_test_runs_once_for_each_seed_and_the_same_seed_is_the_same_run(pytester: pytest.Pytester) -> None:

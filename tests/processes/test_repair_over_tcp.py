@@ -52,7 +52,11 @@ def test_one_partition_is_compared_by_its_owners(cluster: Local) -> None:
 
 @pytest.mark.parametrize(
     ("target", "says"),
-    [("nobody", "there is no node 'nobody': use one of a, b, c"), ("256", "there is no partition 256: use 0 to 255")],
+    [
+        ("nobody", "there is no node 'nobody': use one of a, b, c"),
+        ("256", "there is no partition 256: use 0 to 255"),
+        ("7" * 5_000, "there is no partition 777777777: use 0 to 255"),
+    ],
 )
 def test_what_does_not_exist_is_one_line_and_exit_2(cluster: Local, target: str, says: str) -> None:
     done = cluster.run("repair", target)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zdynamo.messages import MemberView, RepairProgress, Topology
 
 ALL = -1  # in place of a partition
+DIGITS_MAX = 9  # of a partition; with more there is none
 LOOK_SECONDS = 0.2  # between two looks at how far it is
 FIGURES = (
     "done",
@@ -98,9 +99,11 @@ def _told(target: str, topology: "Topology") -> "tuple[list[MemberView], int]":
             raise Refused(f"{target} is down: start it, or repair its partitions at another node")
         return named, ALL
     if target.isdecimal():
-        if int(target) >= len(topology.owners):
-            last = len(topology.owners) - 1
-            raise typer.BadParameter(f"there is no partition {target}: use 0 to {last}", param_hint="PARTITION")
+        last = len(topology.owners) - 1
+        if len(target) > DIGITS_MAX or int(target) > last:
+            raise typer.BadParameter(
+                f"there is no partition {target[:DIGITS_MAX]}: use 0 to {last}", param_hint="PARTITION"
+            )
         owners = topology.owners[int(target)]
         return [member for member in members if member.record.id in owners], int(target)
     if target:

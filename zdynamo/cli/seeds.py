@@ -22,11 +22,12 @@ def first_seed(text: str, today: date) -> int:
 
 def results(plans: list[Plan], jobs: int) -> Iterator[tuple[Result, float]]:
     """In the order of the plans, each with the seconds of processor time that it took."""
-    if jobs == 1 or len(plans) == 1:
+    jobs = min(jobs, len(plans))
+    if jobs == 1:
         yield from map(timed, plans)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(timed, plans, chunksize=max(1, min(CHUNK, len(plans) // jobs)))
+        yield from pool.map(timed, plans, chunksize=min(CHUNK, len(plans) // jobs))
 
 
 def timed(plan: Plan) -> tuple[Result, float]:

@@ -38,7 +38,8 @@ def simulate(
         Option("--faults", metavar="NAME[,NAME...]", help=f"Default: all; none: no faults. Names: {FAULTS}."),
     ] = None,
     seconds: Annotated[
-        float, Option("--seconds", metavar="T", min=1, help="Virtual seconds of load and faults in each run.")
+        float,
+        Option("--seconds", metavar="T", min=1, max=86_400, help="Virtual seconds of load and faults in each run."),
     ] = 20.0,
     jobs: Annotated[int, Option("--jobs", metavar="J", min=1, help="Processes.")] = 1,
     as_json: JsonOption = False,
@@ -87,10 +88,12 @@ def _kinds(texts: list[str] | None) -> tuple[str, ...]:
 
     if texts is None:
         return tuple(KINDS)
-    names = [name for text in texts for name in text.split(",") if name != "none"]
+    names = [name for text in texts for name in text.split(",")]
+    if names == ["none"]:
+        return ()
     for name in names:
         if name not in KINDS:
-            raise typer.BadParameter(f"{name!r} is none of {', '.join(KINDS)}", param_hint="--faults")
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(KINDS)}; or none, alone", param_hint="--faults")
     return tuple(dict.fromkeys(names))
 
 
